@@ -1,0 +1,74 @@
+"""Trained weights and their cards. A weight is a safetensors file; nothing is ever unpickled."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save_file
+from torch import nn
+
+from .denoisers import NetworkDenoiser
+from .evaluation import FashionClassifier
+from .schedules import Schedule
+from .unet import UNet, UNetConfig
+
+FOLDER = Path(__file__).with_name("weights")
+
+
+def names(folder: Path = FOLDER) -> list[str]:
+    """The weights shipped with the book."""
+    return sorted(path.stem for path in folder.glob("*.safetensors"))
+
+
+def load(name: str, folder: Path = FOLDER) -> tuple[UNet, NetworkDenoiser, dict]:
+    """(net, denoiser, card) of a shipped diffusion network, in evaluation mode, on the CPU; denoiser.schedule is its schedule.
+
+    Raises ValueError for a name that is not shipped or is no diffusion network, and for a file that is truncated or altered.
+    """
+    card, tensors = read(name, folder)
+    if card["kind"] != "diffusion":
+        raise ValueError(f"{name!r} is a {card['kind']}, not a diffusion network")
+    net = UNet(UNetConfig(**card["network"]))
+    _fill(net, tensors, name)
+    schedule = getattr(Schedule, card["schedule"]["name"])(card["schedule"]["T"])
+    return net, NetworkDenoiser(net, schedule, card["predicts"], clip=card["clip"]), card
+
+
+def load_classifier(name: str = "fashion_classifier", folder: Path = FOLDER) -> FashionClassifier:
+    """The shipped classifier whose features measure samples, in evaluation mode."""
+    _, tensors = read(name, folder)
+    net = FashionClassifier()
+    _fill(net, tensors, name)
+    return net
+
+
+def read(name: str, folder: Path = FOLDER) -> tuple[dict, dict[str, torch.Tensor]]:
+    """Card and tensors of a shipped weight, its checksum compared with the card's."""
+    if name not in names(folder):
+        raise ValueError(f"unknown weights {name!r}: there are {', '.join(names(folder)) or 'none'}")
+    path = folder / f"{name}.safetensors"
+    raw, card = path.read_bytes(), json.loads((folder / f"{name}.json").read_text("utf8"))
+    if hashlib.sha256(raw).hexdigest() != card["sha256"]:
+        raise ValueError(f"{path.name} is truncated or altered: its checksum is not the one of its card")
+    try:
+        return card, load_tensors(raw)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is no safetensors file: {error}") from error
+
+
+def save(name: str, net: nn.Module, card: dict, folder: Path = FOLDER) -> None:
+    """Write the weights of net and beside them the card, completed by file name and checksum."""
+    path = folder / f"{name}.safetensors"
+    save_file({key: value.detach().contiguous() for key, value in net.state_dict().items()}, path)
+    card = {"name": name, **card, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n", "utf8")
+
+
+def _fill(net: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> None:
+    missing, extra = net.load_state_dict(tensors, strict=False)
+    if missing or extra:
+        raise ValueError(f"weights {name!r} do not fit their network: missing {missing}, not expected {extra}")
+    net.eval().requires_grad_(False)
