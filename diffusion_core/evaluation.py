@@ -23,7 +23,7 @@ class FashionClassifier(nn.Module):
             nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 9, FEATURES), nn.ReLU())
+            nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 9, FEATURES), nn.SiLU())  # SiLU: no feature can die and lose its scale
         self.last = nn.Linear(FEATURES, 10)
         self.register_buffer("feature_mean", torch.zeros(FEATURES))
         self.register_buffer("feature_std", torch.ones(FEATURES))
@@ -60,6 +60,8 @@ def statistics(features: Tensor) -> Statistics:
     """Mean and (unbiased) covariance of features (N, D); raises ValueError for fewer than 2 rows."""
     if features.dim() != 2 or len(features) < 2:
         raise ValueError(f"features must have shape (N, D) with N >= 2, got {tuple(features.shape)}")
+    if not bool(features.isfinite().all()):
+        raise ValueError("features must be finite")
     features = features.double().cpu()
     return Statistics(features.mean(0), torch.cov(features.T))
 

@@ -153,7 +153,7 @@ class Run:
 
 def fit(denoiser: NetworkDenoiser, batch: Callable[[torch.Generator, int], tuple[Tensor, Tensor | None]], settings: Settings, *,
         checkpoint: Path | None = None, every: int = 500) -> Iterator[Run]:
-    """Train denoiser.net, yielding the `Run` after every step; stop by leaving the loop, go on by calling again.
+    """Train denoiser.net, yielding the `Run` after every step (once, if none is left to do); stop by leaving the loop, go on by calling again.
 
     batch(generator, n) returns n pictures (n, C, H, W) in [-1, 1] and their labels (n,) or None, choosing them with that generator. With a
     checkpoint path the state is written every `every` steps and at the end, and taken up from there if the file exists. run.log holds
@@ -162,6 +162,8 @@ def fit(denoiser: NetworkDenoiser, batch: Callable[[torch.Generator, int], tuple
     run = Run(denoiser, settings)
     if checkpoint is not None and checkpoint.exists():
         run.load(checkpoint)
+    if run.step >= settings.steps:
+        yield run
     total, count = 0.0, 0
     while run.step < settings.steps:
         start = time.perf_counter()

@@ -67,6 +67,19 @@ def save(name: str, net: nn.Module, card: dict, folder: Path = FOLDER) -> None:
     (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n", "utf8")
 
 
+def tables(name: str, folder: Path = FOLDER) -> dict:
+    """What was measured of a shipped network (recipes/NAME_tables.py says how); raises ValueError for a name without tables."""
+    path = folder / f"{name}_tables.json"
+    if not path.is_file():
+        raise ValueError(f"no tables for {name!r}: there are {', '.join(sorted(p.stem for p in folder.glob('*_tables.json'))) or 'none'}")
+    return json.loads(path.read_text("utf8"))
+
+
+def save_tables(name: str, measured: dict, folder: Path = FOLDER) -> None:
+    """Write what was measured of a shipped network."""
+    (folder / f"{name}_tables.json").write_text(json.dumps(measured, indent=1) + "\n", "utf8")
+
+
 def _fill(net: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> None:
     missing, extra = net.load_state_dict(tensors, strict=False)
     if missing or extra:

@@ -39,6 +39,7 @@ function painter(canvas) {
 function slider(control, choices, onMove) {
   const id = "explorer-" + Math.random().toString(36).slice(2);
   const input = element("input", { type: "range", id, min: 0, max: choices.length - 1, step: 1 });
+  input.dataset.lmSuppressShortcuts = "true"; // else JupyterLab takes the arrow keys for its own commands
   const value = element("span", { class: "explorer-value", "aria-hidden": "true" }); // read out as aria-valuetext
   const write = () => {
     const label = control.labels[choices[input.value]];
@@ -78,12 +79,12 @@ function render({ model, el }) {
   const moved = () => {
     sliders.forEach((s, k) => s.show(model.get("indices")[k]));
     if (isStatic) return showStill();
-    figure.setAttribute("aria-busy", "true");
+    canvas.setAttribute("aria-busy", "true");
   };
   const received = (message, buffers) => {
     if (message.kind === "frame") { caption(message.caption, false); paint(buffers[0]); }
-    if (message.kind === "done") { spoken.textContent = status.textContent; figure.removeAttribute("aria-busy"); }
-    if (message.kind === "error") { fail(message.message); figure.removeAttribute("aria-busy"); }
+    if (message.kind === "done") { spoken.textContent = status.textContent; canvas.removeAttribute("aria-busy"); }
+    if (message.kind === "error") { fail(message.message); canvas.removeAttribute("aria-busy"); }
   };
 
   const title = element("p", { class: "explorer-title" }, model.get("title"));

@@ -33,9 +33,9 @@ class _Sheet:
     """Three pictures above a spectrum on one matplotlib figure, which is kept: laying it out anew takes longer than the network."""
 
     def __init__(self, frequencies: int) -> None:
-        self.figure = Figure(figsize=(6.0, 4.6), dpi=100)
+        self.figure = Figure(figsize=(4.8, 4.2), dpi=100)
         self.canvas = FigureCanvasAgg(self.figure)
-        grid = self.figure.add_gridspec(2, 3, height_ratios=(1.25, 1), left=0.12, right=0.98, top=0.93, bottom=0.13, hspace=0.12, wspace=0.08)
+        grid = self.figure.add_gridspec(2, 3, height_ratios=(1.25, 1), left=0.15, right=0.98, top=0.92, bottom=0.14, hspace=0.1, wspace=0.08)
         self.images = []
         for k, name in enumerate(PANELS):
             axis = self.figure.add_subplot(grid[0, k])
