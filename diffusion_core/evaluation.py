@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 FEATURES = 64
@@ -121,22 +120,3 @@ def classifier() -> FashionClassifier:
     from . import zoo
 
     return zoo.load_classifier()
-
-
-def train_classifier(images: Tensor, labels: Tensor, epochs: int, lr: float, batch: int, seed: int) -> FashionClassifier:
-    """Cross-entropy, AdamW with a one-cycle rate, pictures shifted by up to 2 pixels; returns it in evaluation mode, unstandardised."""
-    torch.manual_seed(seed)  # layer initialisation and dropout take no generator
-    generator = torch.Generator().manual_seed(seed)
-    net = FashionClassifier()
-    optimiser = torch.optim.AdamW(net.parameters(), lr, weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, lr, epochs * (len(images) // batch))
-    for _ in range(epochs):
-        for index in torch.randperm(len(images), generator=generator).split(batch)[: len(images) // batch]:
-            dy, dx = torch.randint(-2, 3, (2,), generator=generator).tolist()
-            x = F.pad(images[index], (2, 2, 2, 2), value=-1.0)[:, :, 2 + dy : 30 + dy, 2 + dx : 30 + dx]
-            value = F.cross_entropy(net(x), labels[index], label_smoothing=0.05)
-            optimiser.zero_grad()
-            value.backward()
-            optimiser.step()
-            rate.step()
-    return net.eval()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .denoisers import NULL, NetworkDenoiser
-from .gaussian import KINDS, Prediction, like, q_sample
+from .gaussian import KINDS, like, q_sample
 from .schedules import Schedule
 
 
@@ -39,9 +39,10 @@ def loss(denoiser: NetworkDenoiser, x0: Tensor, t: Tensor, eps: Tensor, cond: Te
     The target is what the denoiser's network predicts. With eps and gamma None this is L_simple (Ho et al. 2020, equation 14).
     """
     schedule, predicts = denoiser.schedule, denoiser.predicts
-    x_t = q_sample(schedule, x0, t, eps)
-    target = getattr(Prediction(x_t, schedule.at(t), "x0", x0), predicts) if predicts != "eps" else eps
-    error = (target - getattr(denoiser(x_t, t, cond), predicts)) ** 2
+    alpha_bar = schedule.at(t)
+    v = like(alpha_bar.sqrt(), x0) * eps - like((1 - alpha_bar).sqrt(), x0) * x0
+    target = {"x0": x0, "eps": eps, "v": v}[predicts]
+    error = (target - getattr(denoiser(q_sample(schedule, x0, t, eps), t, cond), predicts)) ** 2
     return (like(loss_weight(schedule, t, predicts, gamma), x0) * error).mean()
 
 

@@ -33,8 +33,15 @@ def load(name: str, folder: Path = FOLDER) -> tuple[UNet, NetworkDenoiser, dict]
         raise ValueError(f"{name!r} is a {card['kind']}, not a diffusion network")
     net = UNet(UNetConfig(**card["network"]))
     _fill(net, tensors, name)
-    schedule = getattr(Schedule, card["schedule"]["name"])(card["schedule"]["T"])
-    return net, NetworkDenoiser(net, schedule, card["predicts"], clip=card["clip"]), card
+    return net, NetworkDenoiser(net, schedule_of(card), card["predicts"], clip=card["clip"]), card
+
+
+def schedule_of(card: dict) -> Schedule:
+    """The schedule a card or recipe names; raises ValueError for an unknown one."""
+    makers = {"linear": Schedule.linear, "cosine": Schedule.cosine}
+    if card["schedule"]["name"] not in makers:
+        raise ValueError(f"schedule must be one of {list(makers)}, got {card['schedule']['name']!r}")
+    return makers[card["schedule"]["name"]](card["schedule"]["T"])
 
 
 def load_classifier(name: str = "fashion_classifier", folder: Path = FOLDER) -> FashionClassifier:
