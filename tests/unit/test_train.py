@@ -1,0 +1,74 @@
+"""The command that runs recipes: from a TOML file to weights that the zoo loads."""
+
+import json
+
+import pytest
+import torch
+
+from diffusion_core import data, train, zoo
+
+DIFFUSION = """
+kind = "diffusion"
+name = "tiny"
+predicts = "v"
+[schedule]
+name = "cosine"
+T = 20
+[network]
+patch = 4
+channels = 8
+multipliers = [1]
+attention = [false]
+groups = 4
+classes = 10
+[training]
+steps = 6
+batch = 4
+warmup = 2
+"""
+CLASSIFIER = 'kind = "classifier"\nname = "judge"\n[training]\nepochs = 1\nlr = 1e-3\nbatch = 50\nseed = 0\n'
+
+
+@pytest.fixture
+def few_pictures(monkeypatch):
+    """Recipes ask for the full set, which a clone need not have: hand them the first of the bundle."""
+    bundled = data.fashion_mnist
+    monkeypatch.setattr(data, "fashion_mnist", lambda split, source: tuple(a[:200] for a in bundled(split)))
+
+
+def recipe(folder, text):
+    file = folder / "recipe.toml"
+    file.write_text(text)
+    return file
+
+
+def test_a_diffusion_recipe_ends_as_weights_that_load(tmp_path, few_pictures):
+    train.run_recipe(recipe(tmp_path, DIFFUSION), weights=tmp_path, checkpoints=tmp_path / "runs")
+    net, denoiser, card = zoo.load("tiny", tmp_path)
+    assert (len(denoiser.schedule), denoiser.predicts, card["steps"]) == (20, "v", 6)
+    assert card["recipe"] == "recipe.toml" and [step for step, _ in card["log"]] == [6]
+    shadow = torch.load(tmp_path / "runs" / "tiny.pt", weights_only=True)["ema"]
+    assert all(torch.equal(value, shadow[key]) for key, value in net.state_dict().items())
+
+
+def test_a_finished_recipe_run_again_trains_no_further(tmp_path, few_pictures):
+    for _ in range(2):
+        train.run_recipe(recipe(tmp_path, DIFFUSION), weights=tmp_path, checkpoints=tmp_path / "runs")
+        card = json.loads((tmp_path / "tiny.json").read_text())
+        assert card["steps"] == 6
+
+
+def test_a_classifier_recipe_sets_its_statistics(tmp_path, few_pictures):
+    train.run_recipe(recipe(tmp_path, CLASSIFIER), weights=tmp_path, checkpoints=tmp_path)
+    net = zoo.load_classifier("judge", tmp_path)
+    pictures = data.to_pictures(data.fashion_mnist("train", source="full")[0])
+    features = net.features(pictures)
+    torch.testing.assert_close(features.mean(0), torch.zeros(64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(features.std(0), torch.ones(64), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("text, named", [('kind = "gan"\nname = "x"\n', "gan"), (DIFFUSION.replace('"cosine"', '"sine"'), "sine")])
+def test_an_unknown_kind_or_schedule_is_named(tmp_path, few_pictures, text, named):
+    with pytest.raises(ValueError, match=named):
+        train.run_recipe(recipe(tmp_path, text), weights=tmp_path, checkpoints=tmp_path / "runs")
+    assert not list(tmp_path.glob("*.safetensors"))
