@@ -1,4 +1,4 @@
-"""Helpers for the notebooks' figures: one style, colours that colour-blind readers can tell apart, picture grids, a progress bar."""
+"""Helpers for the notebooks' figures: a style with colours for everybody, picture grids, a progress bar."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -15,36 +15,43 @@ CYCLE = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK]  # without yellow:
 
 
 def building_book() -> bool:
-    """Whether this process executes notebooks for the book or its tests (environment variable BOOK_BUILD=1)."""
+    """Whether notebooks are being executed for the book or its tests (environment variable BOOK_BUILD=1)."""
     return os.environ.get("BOOK_BUILD") == "1"
 
 
 def use_style() -> None:
-    """Set matplotlib's defaults for the book: colour cycle, sizes, a light grid, no frame at the top and right."""
-    plt.rcParams.update({
-        "axes.prop_cycle": cycler(color=CYCLE),
-        "axes.grid": True,
-        "grid.alpha": 0.3,
-        "grid.linewidth": 0.6,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "image.cmap": "gray",
-        "font.size": 11,
-        "axes.titlesize": 11,
-        "figure.figsize": (7.0, 3.5),
-        "figure.dpi": 100,
-        "figure.constrained_layout.use": True,
-        "legend.frameon": False,
-    })
+    """Set matplotlib's defaults for the book: colour cycle, sizes, a light grid, open frames."""
+    plt.rcParams.update(
+        {
+            "axes.prop_cycle": cycler(color=CYCLE),
+            "axes.grid": True,
+            "grid.alpha": 0.3,
+            "grid.linewidth": 0.6,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "image.cmap": "gray",
+            "font.size": 11,
+            "axes.titlesize": 11,
+            "figure.figsize": (7.0, 3.5),
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "legend.frameon": False,
+        }
+    )
 
 
-def show_images(images: Tensor, columns: int = 8, titles: Sequence[str] | None = None,
-                row_titles: Sequence[str] | None = None, title: str | None = None) -> None:
-    """Draw pictures (N, C, H, W) in [-1, 1], C = 1 or 3, as a grid with `columns` columns on a new pyplot figure.
+def show_images(
+    images: Tensor,
+    columns: int = 8,
+    titles: Sequence[str] | None = None,
+    row_titles: Sequence[str] | None = None,
+    title: str | None = None,
+) -> None:
+    """Draw pictures (N, C, H, W) in [-1, 1], C = 1 or 3, in rows of `columns` on a new pyplot figure.
 
-    titles names every picture, or every column if there are as many as columns; row_titles names the rows. Values outside [-1, 1]
-    are cut off. Raises ValueError for another shape or another number of titles.
+    titles names every picture, or every column if there are as many as columns; row_titles names the rows.
+    Values outside [-1, 1] are cut off. Raises ValueError for another shape or another number of titles.
     """
     if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
         raise ValueError(f"images must have shape (N, 1 or 3, H, W) with N > 0, got {tuple(images.shape)}")
@@ -53,11 +60,13 @@ def show_images(images: Tensor, columns: int = 8, titles: Sequence[str] | None =
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     if titles is not None and len(titles) not in (columns, len(images)):
-        raise ValueError(f"titles must have {columns} (columns) or {len(images)} (pictures) entries, got {len(titles)}")
+        wanted = f"{columns} (columns) or {len(images)} (pictures)"
+        raise ValueError(f"titles must have {wanted} entries, got {len(titles)}")
     if row_titles is not None and len(row_titles) != rows:
         raise ValueError(f"row_titles must have {rows} entries, got {len(row_titles)}")
     size = min(1.2, 9 / columns)
-    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=(size * columns, (size + 0.25 * (titles is not None)) * rows))
+    height = size + 0.25 * (titles is not None)
+    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=(size * columns, height * rows))
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[], frame_on=False)
     pixels = ((images.detach().float().cpu().clamp(-1, 1) + 1) / 2).movedim(1, -1).numpy()
@@ -72,5 +81,5 @@ def show_images(images: Tensor, columns: int = 8, titles: Sequence[str] | None =
 
 
 def progress(iterable: Iterable, description: str = "", total: int | None = None) -> Iterable:
-    """The iterable with a tqdm progress bar; without one while the book is built, where a bar would be an error in the page."""
+    """The iterable with a tqdm progress bar, except while the book is built, where it would be printed."""
     return tqdm(iterable, desc=description, total=total, disable=building_book())

@@ -1,88 +1,37 @@
-"""One figure, three uses: a live widget in a notebook, stored pictures in a page without a kernel, and a sweep in a test."""
+"""One figure, three uses: live in a notebook, stored pictures in a page, a sweep in a test."""
 
 import asyncio
 import base64
-import io
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anywidget
-import numpy as np
 import traitlets
-from PIL import Image
 
 from ..plots import building_book
+from .figure import Control, Frame
 
-# Between two steps of a drawing the event loop gets this long to take in newer moves: a message passes through several callbacks,
-# so a bare sleep(0), which runs one round of them, would start the next step first.
+# Between two steps of a drawing the event loop gets this many seconds to take in newer moves: a message
+# passes through several callbacks, and a bare sleep(0), which runs one round of them, would be too short.
 BREATH = 0.001
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """A picture, uint8 of shape (H, W) or (H, W, 3), and a line of text about it. Raises ValueError for another dtype or shape."""
-
-    pixels: np.ndarray
-    caption: str
-
-    def __post_init__(self) -> None:
-        p = self.pixels
-        if p.dtype != np.uint8 or p.size == 0 or not (p.ndim == 2 or (p.ndim == 3 and p.shape[2] == 3)):
-            raise ValueError(f"a frame's pixels must be uint8 of shape (H, W) or (H, W, 3), got {p.dtype} of shape {p.shape}")
-
-    def png(self, store: bool = False) -> bytes:
-        """The picture as a PNG file: exact and fast to make, or, to be stored in a page, small and with at most 256 colours."""
-        image, buffer = Image.fromarray(self.pixels), io.BytesIO()
-        if store and image.mode == "RGB":
-            image = image.quantize(256, dither=Image.Dither.NONE)
-        image.save(buffer, "PNG", compress_level=9 if store else 1)
-        return buffer.getvalue()
-
-
-@dataclass(frozen=True)
-class Control:
-    """One slider: the parameter `name` takes one of `values`, shown as `labels` (default: the values), starting at values[start].
-
-    Raises ValueError for no values, a name that is no identifier, labels of another number, or a start outside the values.
-    """
-
-    name: str
-    label: str
-    values: Sequence[Any]
-    labels: Sequence[str] | None = None
-    start: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.name.isidentifier():
-            raise ValueError(f"a control's name must be a Python identifier, got {self.name!r}")
-        if len(self.values) == 0:
-            raise ValueError(f"control {self.name!r} needs at least one value")
-        if self.labels is not None and len(self.labels) != len(self.values):
-            raise ValueError(f"control {self.name!r} has {len(self.values)} values but {len(self.labels)} labels")
-        if not 0 <= self.start < len(self.values):
-            raise ValueError(f"control {self.name!r} must start at an index in 0 .. {len(self.values) - 1}, got {self.start}")
-
-    def index(self, value: Any) -> int:
-        """The place of value among the values; raises ValueError for an unknown one."""
-        if value not in self.values:
-            raise ValueError(f"{self.name} must be one of {list(self.values)}, got {value!r}")
-        return list(self.values).index(value)
 
 
 class Explorer(anywidget.AnyWidget):
     """A figure as a pure function of its parameters, with a declared grid of values.
 
-    draw(**params) yields frames from the first rough one to the final one. After every step of work it yields, either a Frame or None
-    (nothing new to show), so that a newer move can interrupt it. The same parameters must always give the same frames.
-    stills names, for some controls, the values that the page shows (default: all of them); pictures for these are computed on
-    construction when the book is being built, and only then. alt describes the figure for those who cannot see it.
-    `completed` and `cancelled` count the runs that a move of a slider started. Raises ValueError for stills that are no values of
-    their control or lack its starting value.
+    draw(**params) yields frames from the first rough one to the final one. After every step of work it
+    yields, either a Frame or None (nothing new to show), so that a newer move can interrupt it. The same
+    parameters must always give the same frames.
+
+    stills names, for some controls, the values that the page
+    shows (default: all of them); pictures for these are computed on construction when the book is being
+    built, and only then. alt describes the figure for those who cannot see it. `completed` and `cancelled`
+    count the runs that a move of a slider started. Raises ValueError for stills that are no values of their
+    control or lack its starting value.
     """
 
     _esm = Path(__file__).with_name("explorer.js")
@@ -90,26 +39,39 @@ class Explorer(anywidget.AnyWidget):
 
     title = traitlets.Unicode().tag(sync=True)
     alt = traitlets.Unicode().tag(sync=True)
-    controls = traitlets.List().tag(sync=True)  # of {name, label, labels, stills: indices of the values that have a still}
-    indices = traitlets.List(traitlets.Int()).tag(sync=True)  # where each slider stands, in the order of controls
+    # What a view needs of each control: {name, label, labels, stills: indices of the values with a still}.
+    controls = traitlets.List().tag(sync=True)
+    indices = traitlets.List(traitlets.Int()).tag(sync=True)  # where each slider stands
     stills = traitlets.Dict().tag(sync=True)  # "2,0" (indices) -> {png: base64, caption}
 
-    def __init__(self, draw: Callable[..., Iterator[Frame | None]], controls: Sequence[Control], *, title: str, alt: str,
-                 stills: Mapping[str, Sequence[Any]] | None = None) -> None:
+    def __init__(
+        self,
+        draw: Callable[..., Iterator[Frame | None]],
+        controls: Sequence[Control],
+        *,
+        title: str,
+        alt: str,
+        stills: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
         self._draw, self._controls = draw, {control.name: control for control in controls}
         if len(self._controls) != len(controls):
-            raise ValueError(f"controls must have different names, got {[control.name for control in controls]}")
+            raise ValueError(f"controls must have different names, got {[c.name for c in controls]}")
         self._still_values = self._check_stills(stills or {})
         self.completed = self.cancelled = self._runs = 0
         self.task: asyncio.Task | None = None
         super().__init__(
-            title=title, alt=alt, controls=[self._describe(control) for control in controls],
-            indices=[control.start for control in controls], stills=self._draw_stills() if building_book() else {})
+            title=title,
+            alt=alt,
+            controls=[self._describe(control) for control in controls],
+            indices=[control.start for control in controls],
+            stills=self._draw_stills() if building_book() else {},
+        )
         self.on_msg(self._receive)
         self.observe(lambda change: self._start(), names="indices")
 
     def __repr__(self) -> str:
-        return f"Explorer({self.title!r})"  # no address, no model id: the notebook's stored text output must not change
+        # No address and no model id: the notebook's stored text output must not change.
+        return f"Explorer({self.title!r})"
 
     # The figure as a pure function
 
@@ -124,10 +86,11 @@ class Explorer(anywidget.AnyWidget):
         return self._grid(self._still_values)
 
     def frames(self, **params: Any) -> Iterator[Frame | None]:
-        """What draw yields at these parameters (those not given: at their start). Raises ValueError for an unknown name or value."""
-        unknown = set(params) - set(self._controls)
-        if unknown:
-            raise ValueError(f"unknown parameter {sorted(unknown)[0]!r}: this explorer has {list(self._controls)}")
+        """What draw yields at these parameters (those not given: at their start).
+
+        Raises ValueError for an unknown name or value.
+        """
+        self._check_names(params)
         for name, value in params.items():
             self._controls[name].index(value)
         starts = {name: control.values[control.start] for name, control in self._controls.items()}
@@ -143,19 +106,24 @@ class Explorer(anywidget.AnyWidget):
         return frame
 
     def sweep(self, points: Iterable[Mapping[str, Any]] | None = None) -> list[Frame]:
-        """The final frame at every given point (default: the whole grid). An exception anywhere gets out: this is the test of a figure."""
+        """The final frame at every given point (default: the whole grid).
+
+        This is the test of a figure: an exception anywhere gets out.
+        """
         return [self.final(**point) for point in (self.points if points is None else points)]
 
     # Live, in a notebook
 
     def move(self, **params: Any) -> asyncio.Task:
-        """Set sliders to these values, as a reader does, and draw; returns the running task. Needs a running event loop."""
-        indices = list(self.indices)
-        for place, (name, control) in enumerate(self._controls.items()):
-            if name in params:
-                indices[place] = control.index(params.pop(name))
-        if params:
-            raise ValueError(f"unknown parameter {sorted(params)[0]!r}: this explorer has {list(self._controls)}")
+        """Set sliders to these values, as a reader does, and draw; returns the running task.
+
+        Needs a running event loop. Raises ValueError for an unknown name or value.
+        """
+        self._check_names(params)
+        indices = [
+            control.index(params[name]) if name in params else index
+            for (name, control), index in zip(self._controls.items(), self.indices, strict=True)
+        ]
         if indices == self.indices:
             return self._start()
         self.indices = indices
@@ -166,13 +134,15 @@ class Explorer(anywidget.AnyWidget):
             self._start()
 
     def _start(self) -> asyncio.Task:
-        self._runs += 1  # makes every older run stop at its next step, whichever thread of the kernel it is in
+        self._runs += 1  # every older run stops at its next step, whichever thread of the kernel it is in
         self.task = asyncio.get_running_loop().create_task(self._run(self._runs))
         return self.task
 
     async def _run(self, run: int) -> None:
         try:
-            params = {name: c.values[i] for (name, c), i in zip(self._controls.items(), self.indices, strict=True)}
+            params = {
+                name: c.values[i] for (name, c), i in zip(self._controls.items(), self.indices, strict=True)
+            }
             with closing(self.frames(**params)) as frames:
                 await asyncio.sleep(BREATH)
                 while run == self._runs:
@@ -201,22 +171,27 @@ class Explorer(anywidget.AnyWidget):
         return stills
 
     def _check_stills(self, stills: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
-        unknown = set(stills) - set(self._controls)
-        if unknown:
-            raise ValueError(f"stills name an unknown control {sorted(unknown)[0]!r}: this explorer has {list(self._controls)}")
+        self._check_names(stills)
         for name, values in stills.items():
             control = self._controls[name]
             for value in values:
                 control.index(value)
-            if control.values[control.start] not in values:
-                raise ValueError(f"the stills of {name!r} must include its starting value {control.values[control.start]!r}")
+            start = control.values[control.start]
+            if start not in values:
+                raise ValueError(f"the stills of {name!r} must include its starting value {start!r}")
         return {name: stills.get(name, control.values) for name, control in self._controls.items()}
 
+    def _check_names(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._controls:
+                raise ValueError(f"unknown parameter {name!r}: this explorer has {list(self._controls)}")
+
     def _describe(self, control: Control) -> dict[str, Any]:
+        labels = control.values if control.labels is None else control.labels
         return {
             "name": control.name,
             "label": control.label,
-            "labels": [str(label) for label in (control.values if control.labels is None else control.labels)],
+            "labels": [str(label) for label in labels],
             "stills": sorted(control.index(value) for value in self._still_values[control.name]),
         }
 

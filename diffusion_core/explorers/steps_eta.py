@@ -7,7 +7,8 @@ from torch import Tensor
 
 from ..denoisers import Denoiser
 from ..samplers import ddim
-from .explorer import Control, Explorer, Frame
+from .explorer import Explorer
+from .figure import Control, Frame
 from .pictures import tile
 
 STEPS = (2, 4, 8, 12, 20, 50)
@@ -15,10 +16,13 @@ ETAS = (0.0, 0.2, 0.5, 1.0)
 STILL_STEPS = (2, 4, 8, 20)
 
 
-def steps_eta_explorer(denoiser: Denoiser, labels: Tensor, shape: tuple[int, int, int] = (1, 28, 28), *, seed: int = 0) -> Explorer:
-    """One picture of `shape` (C, H, W) for each of labels (N,), all from the same x_T, by DDIM with a number of steps and an eta.
+def steps_eta_explorer(
+    denoiser: Denoiser, labels: Tensor, shape: tuple[int, int, int] = (1, 28, 28), *, seed: int = 0
+) -> Explorer:
+    """One picture of `shape` (C, H, W) for each of labels (N,) by DDIM with a number of steps and an eta.
 
-    Moving either slider keeps x_T and, for eta > 0, the seed of the fresh noise, so that a change comes from the sampler alone.
+    Moving either slider keeps x_T and, for eta > 0, the seed of the fresh noise, so that a change comes from
+    the sampler alone.
     """
     x_T = torch.randn(len(labels), *shape, generator=torch.Generator().manual_seed(seed))
     columns = 5 if len(labels) % 5 == 0 else 4
@@ -26,15 +30,20 @@ def steps_eta_explorer(denoiser: Denoiser, labels: Tensor, shape: tuple[int, int
     @torch.inference_mode()
     def draw(steps: int, eta: float) -> Iterator[Frame]:
         generator = torch.Generator().manual_seed(seed + 1)
-        sampler = ddim(denoiser, x_T, denoiser.schedule, steps=steps, eta=eta, cond=labels, generator=generator)
-        for k, step in enumerate(sampler, 1):
-            doing = f"{k} of {steps} evaluations, showing x0-hat" if k < steps else f"{steps} network evaluations a picture"
-            yield Frame(tile(step.x0 if k < steps else step.x, columns), f"{steps} steps, eta = {eta:g}: {doing}")
+        path = ddim(denoiser, x_T, denoiser.schedule, steps=steps, eta=eta, cond=labels, generator=generator)
+        where = f"{steps} steps, eta = {eta:g}"
+        for k, step in enumerate(path, 1):
+            if k < steps:
+                yield Frame(tile(step.x0, columns), f"{where}: x0-hat after {k} network evaluations")
+        yield Frame(tile(step.x, columns), f"{where}: {steps} network evaluations a picture")
 
     return Explorer(
         draw,
-        [Control("steps", "steps", STEPS, start=STEPS.index(8)), Control("eta", "eta", ETAS, [f"{eta:g}" for eta in ETAS])],
+        [
+            Control("steps", "steps", STEPS, start=STEPS.index(8)),
+            Control("eta", "eta", ETAS, [f"{eta:g}" for eta in ETAS]),
+        ],
         title="Steps and eta",
-        alt=f"{len(labels)} pictures sampled from the same noise. With few steps they are blurred at eta = 0 and noisy at eta = 1; with "
-            "more steps both become clear, and at eta = 0 each picture keeps its content whatever the number of steps.",
-        stills={"steps": STILL_STEPS})
+        alt=f"{len(labels)} pictures sampled from the same noise; they change with the steps and with eta.",
+        stills={"steps": STILL_STEPS},
+    )
