@@ -31,7 +31,7 @@ def load(name: str, folder: Path = FOLDER) -> tuple[UNet, NetworkDenoiser, dict]
     card, tensors = read(name, folder)
     if card["kind"] != "diffusion":
         raise ValueError(f"{name!r} is a {card['kind']}, not a diffusion network")
-    net = UNet(UNetConfig(**card["network"]))
+    net = UNet(UNetConfig(**card["network"])).to(memory_format=torch.channels_last)  # a quarter faster on CPUs
     _fill(net, tensors, name)
     return net, NetworkDenoiser(net, schedule_of(card), card["predicts"], clip=card["clip"]), card
 
