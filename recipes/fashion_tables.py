@@ -22,7 +22,7 @@ from diffusion_core.evaluation import class_accuracy, classifier, frechet, preci
 from diffusion_core.plots import progress
 
 NAME, SAMPLES, SEEDS = "fashion", 2000, (0, 1, 2)
-RECOMMENDED_W = 0.5
+RECOMMENDED_W = 0.25
 SIGMA_HAT = "sigma-hat"  # DDIM's name for ancestral steps with the larger variance
 GUIDANCE = [{"w": w, "steps": 20, "eta": 0} for w in (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)]
 STEPS = [{"w": RECOMMENDED_W, "steps": n, "eta": 0} for n in (4, 8, 12, 20)]
