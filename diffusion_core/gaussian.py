@@ -121,8 +121,7 @@ def vlb_terms(denoiser: Callable, schedule: Schedule, x0: Tensor, *, variance: s
     """The three terms of -log p(x0) <= L_T + sum_t L_{t-1} + L_0 (Ho et al. 2020, equation 5), in nats an image, for x0 (N, ..).
 
     Returns prior (N,), KL (N, T - 1) for t = 2 .. T, decoder (N,). Each term is one draw of x_t, so KL and decoder are unbiased estimates.
-    variance of p is "small" (beta-tilde) or "large" (beta); where beta-tilde is 0, at t = 1, both take beta-tilde_2, as published code
-    does. bins: the decoder is the probability of one of that many grey levels on [-1, 1] (equation 13); None: a Gaussian density.
+    variance of p is "small" (beta-tilde; at t = 1, where that is 0, beta-tilde_2, as published code does) or "large" (beta). bins: the decoder is the probability of one of that many grey levels on [-1, 1] (equation 13); None: a Gaussian density.
     Raises ValueError for another variance or a schedule of fewer than 2 steps.
     """
     if variance not in ("small", "large") or len(schedule) < 2:
@@ -133,9 +132,9 @@ def vlb_terms(denoiser: Callable, schedule: Schedule, x0: Tensor, *, variance: s
         x_t = q_sample(schedule, x0, t, eps)
         true_mean, true_var = q_posterior(schedule, x0, x_t, t, t - 1)
         mean, _ = q_posterior(schedule, denoiser(x_t, t, cond).x0, x_t, t, t - 1)
-        large = like(schedule.betas[t], x0)
-        first = like(posterior_variance(schedule, 2, 1), x0)
-        return true_mean, true_var, mean, first if t == 1 else (true_var if variance == "small" else large)
+        if variance == "large":
+            return true_mean, true_var, mean, like(schedule.betas[t], x0)
+        return true_mean, true_var, mean, true_var if t > 1 else like(posterior_variance(schedule, 2, 1), x0)
 
     def image(terms: Tensor) -> Tensor:
         return terms.flatten(1).sum(1)

@@ -74,10 +74,13 @@ def pairs(schedule: Schedule, steps: int | Pairs, spacing: str = "trailing") -> 
     """steps as explicit pairs (t, s); raises ValueError unless each s is the next t, below its t, and all lie in 0 .. T."""
     if isinstance(steps, int):
         return timesteps(len(schedule), steps, spacing)
-    steps = [(int(t), int(s)) for t, s in steps]
+    try:
+        steps = [(int(t), int(s)) for t, s in steps]
+    except TypeError as error:
+        raise ValueError(f"steps must be a number of steps or pairs (t, s), got {steps!r}") from error
     chained = all(s == t for (_, s), (t, _) in zip(steps, steps[1:], strict=False))
     if not steps or not chained or any(not 0 <= s < t <= len(schedule) for t, s in steps):
-        raise ValueError(f"steps must be a number or pairs (t, s) with {len(schedule)} >= t > s >= 0, each s the next t; got {steps}")
+        raise ValueError(f"steps must be pairs (t, s) with {len(schedule)} >= t > s >= 0, each s the next t, got {steps}")
     return steps
 
 

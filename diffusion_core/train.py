@@ -68,7 +68,7 @@ def classifier(recipe: dict, checkpoints: Path) -> tuple[FashionClassifier, dict
 
     raw = net.features(pictures["train"][0])
     net.feature_mean.copy_(raw.mean(0))
-    net.feature_std.copy_(raw.std(0))
+    net.feature_std.copy_(torch.where(raw.std(0) > 0, raw.std(0), 1.0))  # a feature that never fires stays 0
     for buffer, value in zip(net.test_statistics, statistics(net.features(pictures["test"][0])), strict=True):
         buffer.copy_(value)
     some = torch.randperm(len(raw), generator=torch.Generator().manual_seed(0))[:6000]

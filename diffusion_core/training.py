@@ -117,7 +117,9 @@ class Run:
         eps = torch.randn(x0.shape, generator=self.generator).to(device)
         if cond is not None:
             cond = drop_labels(cond, s.drop, self.generator).to(device)
-        value = loss(self.denoiser, x0.to(device), t, eps, cond, s.gamma)
+        with torch.random.fork_rng():
+            torch.manual_seed(s.seed + self.step)  # dropout takes no generator; a seed a step is what a resumed run can repeat
+            value = loss(self.denoiser, x0.to(device), t, eps, cond, s.gamma)
         self.optimiser.zero_grad()
         value.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), s.clip_norm)

@@ -88,7 +88,10 @@ def save_tables(name: str, measured: dict, folder: Path = FOLDER) -> None:
 
 
 def _fill(net: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> None:
-    missing, extra = net.load_state_dict(tensors, strict=False)
-    if missing or extra:
+    expected = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in tensors.items()}
+    if expected != found:
+        missing, extra = sorted(expected.items() - found.items()), sorted(found.items() - expected.items())
         raise ValueError(f"weights {name!r} do not fit their network: missing {missing}, not expected {extra}")
+    net.load_state_dict(tensors)
     net.eval().requires_grad_(False)

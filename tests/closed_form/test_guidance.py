@@ -13,7 +13,8 @@ COND = torch.tensor([0, 1, 1, 0, 1])
 
 def two_classes():
     """Classes at +-1, standard deviation .5."""
-    return GaussianMixture(torch.ones(2), torch.tensor([[-1.0], [1.0]], dtype=torch.float64), torch.tensor([0.25, 0.25]), torch.tensor([0, 1]))
+    means = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
+    return GaussianMixture(torch.ones(2), means, torch.tensor([0.25, 0.25]), torch.tensor([0, 1]))
 
 
 def x_t():
