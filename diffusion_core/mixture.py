@@ -19,9 +19,8 @@ class GaussianMixture:
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor, labels: Tensor | None = None) -> None:
-        means = torch.as_tensor(means)
-        means = means if means.is_floating_point() else means.double()
-        weights, covariances = (torch.as_tensor(a).to(means) for a in (weights, covariances))
+        means = means if isinstance(means, Tensor) and means.is_floating_point() else torch.as_tensor(means, dtype=torch.float64)
+        weights, covariances = (torch.as_tensor(a, dtype=means.dtype, device=means.device) for a in (weights, covariances))
         K = len(weights)
         if means.dim() != 2 or len(means) != K or weights.dim() != 1 or not bool((weights > 0).all()):
             raise ValueError(f"expected weights (K,) > 0 and means (K, D), got {tuple(weights.shape)} and {tuple(means.shape)}")
