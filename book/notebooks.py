@@ -24,7 +24,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / "_build" / ".jupyter_cache"
-CELL_TIMEOUT = 120  # seconds
+CELL_TIMEOUT = 300  # seconds; a busy machine is no reason to fail
 # One thread a kernel: two notebooks run side by side, and another thread count changes the last bits of sums.
 ENVIRONMENT = {
     "BOOK_BUILD": "1",

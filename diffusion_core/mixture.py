@@ -107,6 +107,6 @@ def _full(covariances: Tensor, K: int, D: int) -> Tensor:
         return covariances[:, None, None] * torch.eye(D).to(covariances)
     if covariances.shape == (K, D):
         return torch.diag_embed(covariances)
-    if covariances.shape == (K, D, D) and bool((covariances == covariances.mT).all()):
-        return covariances
+    if covariances.shape == (K, D, D) and torch.allclose(covariances, covariances.mT):
+        return (covariances + covariances.mT) / 2
     raise ValueError(f"covariances must have shape ({K},), ({K}, {D}) or ({K}, {D}, {D}) and be symmetric, got {tuple(covariances.shape)}")

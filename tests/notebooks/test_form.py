@@ -9,7 +9,7 @@ import yaml
 import notebooks
 
 NOTEBOOKS = pytest.mark.parametrize("path", notebooks.notebooks(), ids=lambda path: path.stem)
-ABSOLUTE_PATH = re.compile(r"(?<![\w/.:])/(?:home|root|tmp|Users|usr|var|opt|mnt|work)/\w|[A-Z]:\\\\?\w")
+ABSOLUTE_PATH = re.compile(r"(?<![\w/.:])/(?:home|root|tmp|Users|usr|var|opt|mnt|work)/\w|[A-Z]:\\\\\w")  # in JSON text a backslash is written twice
 INSTALL = re.compile(r"^\s*[!%]?\s*(?:pip3?|conda|mamba|apt(?:-get)?|brew)\s+install", re.M)
 
 
