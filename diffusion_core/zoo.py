@@ -82,9 +82,11 @@ def tables(name: str, folder: Path = FOLDER) -> dict:
     return json.loads(path.read_text("utf8"))
 
 
-def save_tables(name: str, measured: dict, folder: Path = FOLDER) -> None:
-    """Write what was measured of a shipped network."""
+def save_tables(name: str, measured: dict, figures: dict, folder: Path = FOLDER) -> None:
+    """Write what was measured of a shipped network, and its main figures into the network's card."""
     (folder / f"{name}_tables.json").write_text(json.dumps(measured, indent=1) + "\n", "utf8")
+    card = json.loads((folder / f"{name}.json").read_text("utf8"))
+    (folder / f"{name}.json").write_text(json.dumps(card | {"figures": figures}, indent=1) + "\n", "utf8")
 
 
 def _fill(net: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> None:

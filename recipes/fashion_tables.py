@@ -89,6 +89,19 @@ def collect(n: int, folder: Path) -> dict:
             "guidance": rows(GUIDANCE), "steps": rows(STEPS), "ddim": rows(DDIM)}
 
 
+def main_figures(tables: dict) -> dict:
+    """What the card says: distance and class accuracy at the recommended weight, accuracy without guidance."""
+
+    def row(table: str, **setting: float) -> dict:
+        return next(r for r in tables[table] if setting.items() <= r.items())
+
+    best = row("guidance", w=RECOMMENDED_W)
+    return {"recommended_w": RECOMMENDED_W, "samples": tables["samples"], "frechet_floor": tables["floor"],
+            "frechet_20_steps": best["frechet"], "frechet_8_steps": row("steps", steps=8)["frechet"],
+            "accuracy_20_steps": best["accuracy"], "accuracy_20_steps_w_0": row("guidance", w=0.0)["accuracy"],
+            "accuracy_of_real_test_pictures": tables["test_accuracy"]}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", default=None, help="i/n: make the i-th n-th of the measurements and write no table")
@@ -98,4 +111,5 @@ if __name__ == "__main__":
     part, parts = map(int, (options.part or "0/1").split("/"))
     run(part, parts, options.samples, options.folder)
     if options.part is None:
-        zoo.save_tables(NAME, collect(options.samples, options.folder))
+        tables = collect(options.samples, options.folder)
+        zoo.save_tables(NAME, tables, main_figures(tables))
