@@ -8,7 +8,7 @@ from built import pages
 KNOWN = {
     ("region", ".sidebar-primary-items__start"),   # the book's title in the side bar
     ("summary-name", "summary"),                    # the arrow that unfolds a chapter there
-    ("summary-name", ".toctree-l1"),
+    ("summary-name", 'details[open="open"] > summary'),
     ("aria-deprecated-role", "#id"),                # docutils' entries of a list of references
     ("aria-allowed-role", "#id"),
     ("aria-required-children", ".citation-list"),
