@@ -25,7 +25,7 @@ read: book       ## build the book and serve it on http://localhost:8000 (other 
 
 lab: setup       ## open the notebooks in JupyterLab, where the explorers compute live
 	@echo "lab: opening the notebooks in JupyterLab, Ctrl-C stops"
-	@.venv/bin/jupyter lab chapters
+	@.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) chapters
 
 test: setup chrome      ## build the book and run every test, saying what each part took
 	@echo "test: building the book, then running every test"
