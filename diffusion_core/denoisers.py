@@ -35,7 +35,7 @@ class NetworkDenoiser:
         self.net, self.schedule, self.predicts, self.clip = net, schedule, predicts, _check_bound(clip)
 
     def __call__(self, x_t: Tensor, t: int | Tensor, cond: Tensor | None = None) -> Prediction:
-        index = self.schedule.check(t)
+        index = times(self.schedule, t, x_t)
         value = self.net(x_t, (index - 1).expand(len(x_t)).to(x_t.device), cond)
         prediction = Prediction(x_t, self.schedule.at(index), self.predicts, value)
         return prediction if self.clip is None else prediction.clamp(self.clip)
@@ -73,3 +73,11 @@ def rows(cond: Tensor | int | None, x: Tensor) -> Tensor:
     if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape not in ((), (len(x),)):
         raise ValueError(f"cond must be an int or a LongTensor ({len(x)},), got {labels.dtype} of shape {tuple(labels.shape)}")
     return labels.long().expand(len(x))
+
+
+def times(schedule: Schedule, t: int | Tensor, x: Tensor) -> Tensor:
+    """t as a LongTensor on the CPU, shape () or (N,) beside x (N, ..); raises ValueError for another length or a t outside 1 .. T."""
+    index = schedule.check(t)
+    if index.dim() and len(index) != len(x):
+        raise ValueError(f"t has {len(index)} entries for a batch of {len(x)}")
+    return index

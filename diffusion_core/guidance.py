@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .denoisers import Denoiser, FunctionDenoiser, rows
+from .denoisers import Denoiser, FunctionDenoiser, rows, times
 from .gaussian import Prediction
 
 
@@ -25,7 +25,7 @@ def guided(denoiser: Denoiser, w: float, null: int | None = None) -> Denoiser:
             raise ValueError("guidance needs a condition: pass cond, an int or a LongTensor (N,)")
         if w == 0:
             return denoiser(x_t, t, rows(cond, x_t))
-        index = denoiser.schedule.check(t)
+        index = times(denoiser.schedule, t, x_t)
         both = torch.cat([rows(cond, x_t), rows(null, x_t)])
         twice = index.repeat(2) if index.dim() else index
         x0_cond, x0_null = denoiser(torch.cat([x_t, x_t]), twice, both).x0.chunk(2)

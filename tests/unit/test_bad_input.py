@@ -136,6 +136,8 @@ GUIDANCE = [
     ("t must lie in 1 .. 10, got 11", lambda: guided(exact([0, 1]), 1.0)(X, 11, torch.tensor([0, 1]))),
 ]
 SAMPLERS = [
+    ("t has 3 entries for a batch of 2", lambda: NetworkDenoiser(lambda x, t, cond: x, SCHEDULE)(X, torch.tensor([1, 2, 3]))),
+    ("t has 3 entries for a batch of 2", lambda: guided(exact([0, 1]), 1.0)(X, torch.tensor([1, 2, 3]), 0)),
     ("steps must be a number of steps or pairs", lambda: final(ddim(exact(), X, SCHEDULE, steps=2.5))),
     ("steps must be a number of steps or pairs", lambda: final(ddpm(exact(), X, SCHEDULE, steps=[3, 2, 1]))),
     *((r"eta must lie in \[0, 1\], got " + str(eta), lambda eta=eta: final(ddim(exact(), X, SCHEDULE, steps=2, eta=eta)))
