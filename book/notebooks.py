@@ -87,7 +87,7 @@ def executed(path: Path, folder: Path = CACHE, root: Path = ROOT) -> NotebookNod
 
 
 def keep_text(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Outputs without pictures and widget views; an output that held nothing else goes."""
+    """Outputs without pictures and widget views, streams in one piece; an output that held nothing else goes."""
     kept = []
     for output in outputs:
         if "data" in output:
@@ -95,7 +95,11 @@ def keep_text(outputs: list[NotebookNode]) -> list[NotebookNode]:
             if not data:
                 continue
             output = NotebookNode({**output, "data": data, "metadata": {}})
-        kept.append(output)
+        if kept and output.output_type == "stream" == kept[-1].output_type and output.name == kept[-1].name:
+            # Where a stream is cut into pieces depends on timing alone.
+            kept[-1] = NotebookNode({**kept[-1], "text": kept[-1].text + output.text})
+        else:
+            kept.append(output)
     return kept
 
 

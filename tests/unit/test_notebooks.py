@@ -83,3 +83,17 @@ def test_store_changes_nothing_when_a_cell_fails(tmp_path):
     with pytest.raises(Exception, match="ZeroDivisionError"):
         notebooks.store(path)
     assert path.read_bytes() == before
+
+
+def test_stored_outputs_keep_text_alone_and_each_stream_in_one_piece():
+    new = nbformat.v4.new_output
+    outputs = [
+        new("stream", name="stdout", text="a\n"),
+        new("stream", name="stdout", text="b\n"),
+        new("display_data", data={"image/png": "AAAA", "text/plain": "<Figure>"}),
+        new("display_data", data={"image/png": "AAAA"}),
+        new("stream", name="stdout", text="c\n"),
+    ]
+    kept = notebooks.keep_text(outputs)
+    assert [o.get("text", o.get("data")) for o in kept] == ["a\nb\n", {"text/plain": "<Figure>"}, "c\n"]
+    assert outputs[0].text == "a\n" and notebooks.keep_text(kept) == kept
