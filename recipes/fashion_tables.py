@@ -54,8 +54,9 @@ def measure(denoiser: Denoiser, setting: dict, seed: int, n: int) -> dict:
 
 
 def job_file(folder: Path, card: dict, setting: dict, seed: int, n: int) -> Path:
-    """Where the result is kept; its name changes with the weights."""
-    key = json.dumps([card["sha256"], card["clip"], setting, seed, n], sort_keys=True)
+    """Where the result is kept; its name changes with the weights of the network and of the classifier that measures it."""
+    judge, _ = zoo.read("fashion_classifier")
+    key = json.dumps([card["sha256"], judge["sha256"], card["clip"], setting, seed, n], sort_keys=True)
     return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
 
