@@ -23,9 +23,10 @@ class Denoiser(Protocol):
 
 
 class NetworkDenoiser:
-    """A network net(x, t, cond) -> same shape as x, as a denoiser.
+    """A network net(x, t, cond) -> same shape as x, or twice the channels, as a denoiser.
 
-    The network is called with LongTensor t of shape (N,) counting from 0, as published networks do: t - 1 in this book's count.
+    The second half of twice the channels, in -1 .. 1, is a learned variance in the encoding of guided-diffusion: -1 for the posterior's,
+    1 for beta; `Prediction.fraction` holds it as 0 .. 1. The network is called with LongTensor t of shape (N,) counting from 0, as published networks do: t - 1 in this book's count.
     predicts is "eps", "x0" or "v"; clip limits x0 to [-clip, clip] (None: no limit). Raises ValueError for other values.
     """
 
@@ -37,7 +38,11 @@ class NetworkDenoiser:
     def __call__(self, x_t: Tensor, t: int | Tensor, cond: Tensor | None = None) -> Prediction:
         index = times(self.schedule, t, x_t)
         value = self.net(x_t, (index - 1).expand(len(x_t)).to(x_t.device), cond)
-        prediction = Prediction(x_t, self.schedule.at(index), self.predicts, value)
+        fraction = None
+        if value.dim() > 1 and value.shape[1] == 2 * x_t.shape[1]:
+            value, variance = value.chunk(2, dim=1)
+            fraction = (variance + 1) / 2
+        prediction = Prediction(x_t, self.schedule.at(index), self.predicts, value, fraction)
         return prediction if self.clip is None else prediction.clamp(self.clip)
 
 
@@ -70,9 +75,9 @@ def rows(cond: Tensor | int | None, x: Tensor) -> Tensor:
     Raises ValueError for another shape or dtype.
     """
     labels = torch.as_tensor(NULL if cond is None else cond, device=x.device)
-    if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape not in ((), (len(x),)):
-        raise ValueError(f"cond must be an int or a LongTensor ({len(x)},), got {labels.dtype} of shape {tuple(labels.shape)}")
-    return labels.long().expand(len(x))
+    if labels.is_floating_point() or labels.dtype == torch.bool or labels.shape not in ((), (x.shape[0],)):
+        raise ValueError(f"cond must be an int or a LongTensor ({x.shape[0]},), got {labels.dtype} of shape {tuple(labels.shape)}")
+    return labels.long().expand(x.shape[0])
 
 
 def times(schedule: Schedule, t: int | Tensor, x: Tensor) -> Tensor:

@@ -137,6 +137,27 @@ def timesteps(T: int, n: int, spacing: str = "trailing", offset: int = 0) -> lis
     return list(zip(times, [*times[1:], 0], strict=True))
 
 
+def noise_steps(schedule: Schedule, n: int, rho: float = 7.0, first: int | None = None, last: int = 1) -> list[tuple[int, int]]:
+    """n pairs (t, s) from first (default T) through last to 0, even in (sigma / alpha)^(1 / rho) (Karras et al. 2022, equation 5).
+
+    rho = 1 spaces the noise level evenly, 7 is the paper's choice, and towards infinity the steps become even in log(sigma / alpha).
+    Each level is moved to the nearest time. Raises ValueError unless 1 <= last < first <= T, n is at least 2, rho positive, alpha_bar
+    positive at first, and the n times differ.
+    """
+    first = len(schedule) if first is None else first
+    if not isinstance(n, int) or n < 2 or not rho > 0:
+        raise ValueError(f"n must be an int of at least 2 and rho positive, got n = {n!r}, rho = {rho!r}")
+    if not 1 <= last < first <= len(schedule) or schedule.alpha_bar[first] == 0:
+        raise ValueError(f"times must be 1 <= last < first <= {len(schedule)} with alpha_bar > 0, got last = {last}, first = {first}")
+    root = ((1 - schedule.alpha_bar) / schedule.alpha_bar)[1:] ** (0.5 / rho)
+    levels = torch.linspace(float(root[first - 1]), float(root[last - 1]), n, dtype=torch.float64)
+    times = (root[None, :] - levels[:, None]).abs().argmin(1) + 1
+    times[0], times[-1] = first, last
+    if len(set(times.tolist())) < n:
+        raise ValueError(f"the schedule has too few times for {n} different ones with rho = {rho} between {first} and {last}")
+    return list(zip(times.tolist(), [*times.tolist()[1:], 0], strict=True))
+
+
 def _times(T: int, n: int, spacing: str, offset: int) -> Iterator[int]:
     # Fractions, because arange with a float step of T/n returns one time too many for some n (61 of 1000 is the first).
     for k in range(n, 0, -1):

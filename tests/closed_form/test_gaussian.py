@@ -1,4 +1,4 @@
-"""The forward process's posterior, and the likelihood bound, in closed form."""
+"""The forward process's posterior and the reverse step, in closed form."""
 
 import math
 
@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributions import Normal, kl_divergence
 
-from diffusion_core import GaussianMixture, Prediction, Schedule, q_posterior, q_sample, vlb_terms
+from diffusion_core import GaussianMixture, Prediction, Schedule, ddpm, q_posterior, q_sample
 from diffusion_core.denoisers import FunctionDenoiser
-from diffusion_core.gaussian import gaussian_kl, posterior_variance
-
-ENTROPY = 0.5 * math.log(2 * math.pi * math.e * 0.25)  # of N(0, .25), nats
+from diffusion_core.gaussian import gaussian_kl, posterior_variance, reverse_step
 
 
 @st.composite
@@ -86,64 +84,105 @@ def test_kl_is_that_of_torch():
     assert torch.allclose(gaussian_kl(a, b, c, d), kl_divergence(Normal(a, b.sqrt()), Normal(c, d.sqrt())), atol=1e-12)
 
 
-@pytest.fixture
-def exact_expectation(monkeypatch):
-    """x0 (4, 1) and noise that together take +-1 standard deviation once each: exact means of everything quadratic in both."""
-    eps = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]], dtype=torch.float64)
-    monkeypatch.setattr(torch, "randn", lambda shape, **options: eps)
-    return 0.5 * torch.tensor([[1.0], [1.0], [-1.0], [-1.0]], dtype=torch.float64)
+def test_kl_of_nearly_equal_means_in_float32():
+    """At late t the means differ by 1e-5 standard deviations: the KL is 5e-11 each, which a sum with 1 in between would lose."""
+    a, b, variance = torch.tensor(1e-5), torch.tensor(0.0), torch.tensor(0.7)
+    assert gaussian_kl(a, variance, b, variance).item() == pytest.approx(0.5e-10 / 0.7, rel=1e-5)
 
 
-@pytest.mark.parametrize(("variance", "gap", "tolerance"), [("small", 0.570, 5e-4), ("large", 0.0011, 5e-5)])
-def test_gap_of_the_bound(exact_expectation, variance, gap, tolerance):
-    """N(0, .25), linear T = 1000, exact denoiser: the bound exceeds the entropy by .570 (fixed-small) or .0011 (fixed-large) nats."""
-    gm = GaussianMixture(torch.ones(1), torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0.25]))
+def double(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def saying(schedule, t, fraction=None, x0=(0.1, -0.4)):
+    """A prediction about x_t = (0.3, 0.9), one row."""
+    say = None if fraction is None else double(*fraction)
+    return Prediction(double([0.3, 0.9]), schedule.at(t), "x0", double(x0), say)
+
+
+@pytest.mark.parametrize(("t", "s"), [(1, 0), (2, 1), (700, 699), (900, 500), (1000, 0), (300, 0)])
+def test_reverse_step(t, s):
+    """The fixed variances are beta and beta-tilde of the step taken; a learned one lies between them on the scale of logarithms."""
     schedule = Schedule.linear(1000)
-    prior, kl, decoder = vlb_terms(gm.denoiser(schedule), schedule, exact_expectation, variance=variance, bins=None)
-    assert prior.shape == (4,) and kl.shape == (4, 999) and decoder.shape == (4,)
-    assert (prior + kl.sum(1) + decoder).mean().item() - ENTROPY == pytest.approx(gap, abs=tolerance)
+    beta = 1 - schedule.alpha_bar[t] / schedule.alpha_bar[s]
+    floor = {(1, 0): (2, 1), (300, 0): (600, 300), (1000, 0): (1000, 999)}  # where beta-tilde is 0: that of the step before
+    tilde = posterior_variance(schedule, *floor.get((t, s), (t, s)))
+    prediction = saying(schedule, t, fraction=[[0.0, 0.3]])
+    mean, small = reverse_step(prediction, schedule, t, s)
+    expected, _ = q_posterior(schedule, double([0.1, -0.4]), prediction.x_t, t, s)
+    assert torch.equal(mean, expected)
+    assert small.exp().item() == pytest.approx(tilde.item(), rel=1e-12)
+    assert reverse_step(prediction, schedule, t, s, "large")[1].exp().item() == pytest.approx(beta.item(), rel=1e-12)
+    learned = reverse_step(prediction, schedule, t, s, "learned")[1].exp()
+    assert learned.tolist()[0] == pytest.approx([tilde.item(), beta.item() ** 0.3 * tilde.item() ** 0.7], rel=1e-12)
+    own = reverse_step(prediction, schedule, t, s, lambda t, s: 0.5 * t - 0.25 * s)[1].exp()
+    assert own.item() == pytest.approx(0.5 * t - 0.25 * s, rel=1e-12)
 
 
-def test_terms_of_the_bound_one_by_one(exact_expectation):
-    """Prior, one KL and decoder against torch's divergences and density, with a denoiser that is wrong in a known way."""
-    schedule, x0 = Schedule.linear(10), exact_expectation
-    wrong = FunctionDenoiser(schedule, lambda x_t, t, cond: Prediction(x_t, schedule.at(t), "x0", 0 * x_t + 0.1))
-    prior, kl, decoder = vlb_terms(wrong, schedule, x0, variance="large", bins=None)
-    a = schedule.alpha_bar[10]
-    assert torch.allclose(prior, kl_divergence(Normal(a.sqrt() * x0, (1 - a).sqrt()), Normal(0 * x0, 1.0)).flatten())
-    for t in (2, 7, 10):
-        x_t = q_sample(schedule, x0, t, torch.randn(()))
-        (true, small), (mean, _) = q_posterior(schedule, x0, x_t, t, t - 1), q_posterior(schedule, 0 * x0 + 0.1, x_t, t, t - 1)
-        expected = kl_divergence(Normal(true, small.sqrt()), Normal(mean, schedule.betas[t].sqrt()))
-        assert torch.allclose(kl[:, t - 2], expected.flatten(), atol=1e-12)
-    for variance, first in (("large", schedule.betas[1]), ("small", posterior_variance(schedule, 2, 1))):
-        decoder = vlb_terms(wrong, schedule, x0, variance=variance, bins=None)[2]
-        peak = Normal(torch.tensor(0.1, dtype=torch.float64), first.sqrt())
-        assert torch.allclose(decoder, -peak.log_prob(x0).flatten(), atol=1e-12)
+@pytest.mark.parametrize("variance", ["small", "large", "learned", lambda t, s: 0.1 * t.double()])
+def test_reverse_steps_of_several_times(variance):
+    schedule, t = Schedule.cosine(20), torch.tensor([1, 2, 20, 11])
+    x, x0, f = (torch.rand(4, 3, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(k)) for k in range(3))
+    mean, logvar = reverse_step(Prediction(x, schedule.at(t), "x0", x0, f), schedule, t, t - 1, variance)
+    for k in range(4):
+        row, time = slice(k, k + 1), t[k]
+        m, v = reverse_step(Prediction(x[row], schedule.at(time), "x0", x0[row], f[row]), schedule, time, time - 1, variance)
+        assert torch.allclose(mean[row], m, atol=1e-14) and torch.allclose(logvar[row].expand_as(m), v.expand_as(m), atol=1e-12)
 
 
-def test_every_pixel_counts():
-    """Nats an image: the terms of a batch of two pixels are the sums of those of each pixel (same noise, independent parts)."""
-    schedule = Schedule.linear(5)
-    x0 = torch.tensor([[0.3, -0.7]], dtype=torch.float64)
-    plain = FunctionDenoiser(schedule, lambda x_t, t, cond: Prediction(x_t, schedule.at(t), "x0", 0 * x_t))
-    prior, _, decoder = vlb_terms(plain, schedule, x0, generator=torch.Generator().manual_seed(0))
-    parts = [vlb_terms(plain, schedule, x0[:, i : i + 1], generator=torch.Generator().manual_seed(0)) for i in (0, 1)]
-    assert prior.item() == pytest.approx(sum(p[0].item() for p in parts), abs=1e-12)
-    assert decoder.item() == pytest.approx(sum(p[2].item() for p in parts), abs=1e-9)
+@pytest.mark.parametrize(("fraction", "variance", "message"), [
+    (None, "learned", "must be 'small' or 'large', got 'learned', of which this denoiser says nothing"),
+    ([[0.0, 1.0]], "medium", "must be 'small' or 'large' or 'learned', got 'medium'"),
+    (None, None, "must be 'small' or 'large', got None"),
+    (None, lambda t, s: 0.0, "a variance must be positive, got 0.0 for the step from t = 7 to s = 6"),
+    (None, lambda t, s: math.nan, "a variance must be positive, got nan"),
+])
+def test_reverse_step_refuses(fraction, variance, message):
+    schedule = Schedule.linear(10)
+    with pytest.raises(ValueError, match=message):
+        reverse_step(saying(schedule, 7, fraction), schedule, 7, 6, variance)
 
 
-@pytest.mark.parametrize("levels", [2, 16, 256])
-def test_the_decoder_is_a_distribution_over_grey_levels(levels):
-    """The probabilities of all levels sum to 1, the outermost reaching to infinity (equation 13 of Ho et al. 2020)."""
-    schedule = Schedule.linear(1000, 0.01, 0.02)
-    short = Schedule(schedule.alpha_bar[:3])
-    x0 = torch.linspace(-1, 1, levels, dtype=torch.float64)[:, None]
-    for mean in (-1.2, -0.43, 0.9):
-        constant = FunctionDenoiser(short, lambda x_t, t, cond, mean=mean: Prediction(x_t, short.at(t), "x0", 0 * x_t + mean))
-        _, _, decoder = vlb_terms(constant, short, x0, bins=levels)
-        p = torch.exp(-decoder)
-        # Each level far from the mean is clamped to 1e-12, which is all the sum may exceed 1 by.
-        assert p.sum().item() == pytest.approx(1, abs=levels * 2e-12)
-        if mean == -0.43:  # far enough from the ends
-            assert p.argmax() == (x0[:, 0] - mean).abs().argmin()
+@pytest.mark.parametrize(("level", "scale"), [(0.0, "small"), (1.0, "large"), (0.25, None)])
+def test_ddpm_takes_the_learned_variance_of_the_step_it_makes(level, scale):
+    """Three steps of about 300: as with the fixed variance at either end, between them a standard deviation between the two."""
+    schedule, x = Schedule.linear(1000), double([0.5, -1.0], [2.0, 0.0])
+
+    def predict(x_t, t, cond):
+        return Prediction(x_t, schedule.at(t), "x0", x_t / 3, torch.full_like(x_t, level))
+
+    learning = FunctionDenoiser(schedule, predict)
+
+    def run(variance):
+        return [step.x for step in ddpm(learning, x, schedule, steps=3, variance=variance, generator=torch.Generator().manual_seed(0))]
+
+    if scale is not None:
+        assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(run("learned"), run(scale), strict=True))
+        return
+    beta, tilde = 1 - schedule.alpha_bar[1000] / schedule.alpha_bar[667], posterior_variance(schedule, 1000, 667)
+    mean, _ = q_posterior(schedule, x / 3, x, 1000, 667)
+    noise = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(run("learned")[0], mean + beta ** (level / 2) * tilde ** ((1 - level) / 2) * noise, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [2, 7, 50])
+def test_ddpm_with_the_optimal_variance_keeps_a_gaussian(steps):
+    """For N(0, .25) the reverse step is Gaussian whatever its width, so its variance keeps every x_s right; "small" does not."""
+    schedule = Schedule.linear(1000)
+    exact = GaussianMixture(torch.ones(1), torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0.25])).denoiser(schedule)
+
+    def optimal(t, s):
+        now, then = (1 - 0.75 * schedule.at(k) for k in (t, s))  # variances of x_t and x_s
+        return then - schedule.at(t) / schedule.at(s) * then**2 / now
+
+    def spread(variance):
+        """Variance at the last s > 0: that carried over from x_T, and what each step adds, by a run without and runs with one's noise."""
+        pairs = [(step.t, step.s) for step in ddpm(exact, double([0.0]), schedule, steps=steps, variance=variance)][:-1]
+        total = 1 - 0.75 * schedule.alpha_bar[1000]
+        for t, s in pairs:
+            mean, logvar = reverse_step(exact(double([1.0]), t), schedule, t, s, variance)
+            total = mean.squeeze() ** 2 * total + logvar.exp()
+        return total.item(), 1 - 0.75 * schedule.alpha_bar[pairs[-1][1]].item()
+
+    assert spread(optimal)[0] == pytest.approx(spread(optimal)[1], abs=1e-12)
+    assert abs(spread("small")[0] - spread("small")[1]) > 1e-3

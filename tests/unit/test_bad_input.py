@@ -99,8 +99,8 @@ GAUSSIAN = [
     ("t must lie in 0 .. 10, got -1", lambda: q_posterior(SCHEDULE, X, X, 1, -1)),
     ("must be one of .*eps.*, got 'noise'", lambda: Prediction(X, SCHEDULE.at(1), "noise", X)),
     ("the predicted v must have the shape of x", lambda: Prediction(X, SCHEDULE.at(1), "v", X[:, :1])),
-    ("variance must be 'small' or 'large' and T at least 2, got 'learned'", lambda: vlb_terms(exact(), SCHEDULE, X, variance="learned")),
-    ("got 'small' and T = 1", lambda: vlb_terms(exact(), Schedule.linear(1), X)),
+    ("variance must be 'small' or 'large', got 'learned', of which this denoiser says nothing", lambda: vlb_terms(exact(), SCHEDULE, X, variance="learned")),
+    ("T of at least 2, got T = 1", lambda: vlb_terms(exact(), Schedule.linear(1), X)),
 ]
 DENOISERS = [
     ("predicts must be one of .*, got 'noise'", lambda: NetworkDenoiser(torch.nn.Identity(), SCHEDULE, "noise")),
