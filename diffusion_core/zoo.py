@@ -12,6 +12,7 @@ from torch import nn
 
 from .denoisers import NetworkDenoiser
 from .evaluation import FashionClassifier
+from .noisy_classifier import NoisyClassifier
 from .schedules import Schedule
 from .unet import UNet, UNetConfig
 
@@ -48,6 +49,16 @@ def load_classifier(name: str = "fashion_classifier", folder: Path = FOLDER) -> 
     """The shipped classifier whose features measure samples, in evaluation mode."""
     _, tensors = read(name, folder)
     net = FashionClassifier()
+    _fill(net, tensors, name)
+    return net
+
+
+def load_noisy_classifier(name: str = "fashion_noisy_classifier", folder: Path = FOLDER) -> NoisyClassifier:
+    """The shipped classifier of noised pictures, for `classifier_guided`, in evaluation mode."""
+    card, tensors = read(name, folder)
+    if card["kind"] != "noisy-classifier":
+        raise ValueError(f"{name!r} is a {card['kind']}, not a noisy-classifier")
+    net = NoisyClassifier(UNetConfig(**card["network"]))
     _fill(net, tensors, name)
     return net
 

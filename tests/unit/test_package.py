@@ -11,8 +11,9 @@ import pytest
 import diffusion_core
 
 PACKAGE = Path(diffusion_core.__file__).parent
-CORE = ("schedules", "gaussian", "denoisers", "mixture", "guidance", "samplers", "unet", "training")
-PUBLIC = CORE + ("evaluation", "zoo", "plots", "data.fashion", "data.pictures")
+CORE = ("schedules", "gaussian", "denoisers", "mixture", "guidance", "samplers", "unet", "likelihood", "noisy_classifier", "training", "objectives")
+PUBLIC = CORE + ("checkpoint", "evaluation", "zoo", "plots", "data.fashion", "data.pictures", "data.streams", "interop.diffusers_layout",
+                 "interop.guided_layout", "interop.hub", "interop.state", "interop.onnx_runtime")
 
 
 def imports(source):
@@ -87,7 +88,7 @@ def test_everything_offered_exists():
     assert sorted(diffusion_core.__all__, key=str.lower) == sorted(set(diffusion_core.__all__), key=str.lower)
 
 
-@pytest.mark.parametrize("name", ["ddpm", "ddim"])
+@pytest.mark.parametrize("name", ["ddpm", "ddim", "heun", "dpmpp_2m", "adams"])
 def test_a_sampler_is_its_update_and_nothing_else(name):
     lines, _ = inspect.getsourcelines(inspect.unwrap(getattr(diffusion_core, name)))
     tree = ast.parse("".join(lines)).body[0]

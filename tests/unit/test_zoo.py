@@ -111,6 +111,8 @@ def test_a_classifier_is_no_diffusion_network(folder):
     assert zoo.load_classifier("judge", folder).last.out_features == 10
     with pytest.raises(ValueError, match="do not fit"):
         zoo.load_classifier("small", folder)
+    with pytest.raises(ValueError, match="'judge' is a classifier, not a noisy-classifier"):
+        zoo.load_noisy_classifier("judge", folder)
 
 
 @pytest.mark.parametrize("name", zoo.names())
@@ -119,4 +121,4 @@ def test_shipped_weights_load_and_their_cards_are_complete(name):
     assert card["name"] == name and card["licence"] and card["data"] and card["minutes"] > 0
     assert all(bool(v.isfinite().all()) for v in tensors.values())
     assert (zoo.FOLDER / f"{name}.safetensors").stat().st_size < 4_000_000
-    zoo.load(name) if card["kind"] == "diffusion" else zoo.load_classifier(name)
+    {"diffusion": zoo.load, "classifier": zoo.load_classifier, "noisy-classifier": zoo.load_noisy_classifier}[card["kind"]](name)
