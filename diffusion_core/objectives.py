@@ -12,6 +12,7 @@ from .denoisers import Denoiser, NetworkDenoiser
 from .gaussian import Prediction, like, q_sample
 from .guidance import distilled, guided
 from .likelihood import bits_per_dim, vlb_term
+from .noisy_classifier import NoisyClassifier
 from .schedules import Schedule
 from .training import Objective, loss_weight
 
@@ -83,6 +84,17 @@ def hybrid(gamma: float | None = 5.0, vlb_weight: float = 1e-3) -> Objective:
 def classification(classifier: NetworkDenoiser, x0: Tensor, t: Tensor, eps: Tensor, cond: Tensor) -> Tensor:
     """Cross-entropy of a `NoisyClassifier` on noised pictures; `classifier` holds it as its net, beside the schedule."""
     return F.cross_entropy(classifier.net(q_sample(classifier.schedule, x0, t, eps), t.to(x0.device)), cond)
+
+
+@torch.no_grad()
+def noisy_accuracy(net: NoisyClassifier, schedule: Schedule, x0: Tensor, labels: Tensor, times: tuple[int, ...] = (1, 200, 400, 600, 800)) -> dict[int, float]:
+    """Share of pictures x0 (N, ..) that the classifier of noised pictures gets right at each time; one seeded draw of noise for all."""
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0)).to(x0.device)
+    right = {}
+    for t in times:
+        logits = net(q_sample(schedule, x0, t, eps), torch.full((len(x0),), t, device=x0.device))
+        right[t] = round(float((logits.argmax(1).cpu() == labels).double().mean()), 4)
+    return right
 
 
 def ddim_step(prediction: Prediction, schedule: Schedule, s: Tensor) -> Tensor:

@@ -1,63 +1,167 @@
-"""Run a recipe: python -m diffusion_core.train recipes/NAME.toml
+"""Run a recipe: python -m diffusion_core.train recipes/NAME.toml, or on many processes: accelerate launch -m diffusion_core.train recipes/NAME.toml
 
 Writes checkpoints of a diffusion network to runs/NAME.pt and goes on from there when started again; at the end writes the weights and
-their card. Pictures are the full training set (`data.fashion_mnist` says where it comes from).
+their card. Pictures are the full training set of Fashion-MNIST (`data.fashion_mnist` says where it comes from), or what the recipe's table
+[data] names: the fields of `data.Stream`.
 """
 
 import argparse
+import copy
+import os
 import time
 import tomllib
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from torch import Tensor
 
-from . import data, zoo
+from . import data, objectives, zoo
 from .denoisers import NetworkDenoiser
 from .evaluation import FashionClassifier, class_accuracy, frechet, statistics
+from .noisy_classifier import NoisyClassifier
 from .plots import progress
-from .schedules import Schedule
-from .training import Settings, fit
+from .training import Batch, Lanes, Objective, Run, Settings, fit
 from .unet import UNet, UNetConfig
 
 CHECKPOINTS = Path("runs")
 
 
 def run_recipe(recipe_file: Path, weights: Path = zoo.FOLDER, checkpoints: Path = CHECKPOINTS) -> None:
-    """Train what recipe_file describes and save it under its name in `weights`; raises ValueError for an unknown kind of recipe."""
+    """Train what recipe_file describes and save it under its name in `weights`.
+
+    Raises ValueError for an unknown kind of recipe, and for processes that were launched together and did not find each other.
+    """
     recipe = tomllib.loads(recipe_file.read_text("utf8"))
-    kinds = {"diffusion": diffusion, "classifier": classifier}
+    kinds = {"diffusion": diffusion, "progressive": progressive, "noisy-classifier": noisy_classifier, "classifier": classifier}
     if recipe.get("kind") not in kinds:
         raise ValueError(f"{recipe_file.name}: kind must be one of {list(kinds)}, got {recipe.get('kind')!r}")
-    net, card = kinds[recipe["kind"]](recipe, checkpoints)
-    zoo.save(recipe["name"], net, {"kind": recipe["kind"], "licence": "MIT", "recipe": recipe_file.name, **card}, weights)
+    accelerator = Accelerator()
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched != accelerator.num_processes:  # they would train the same thing one over the other
+        raise ValueError(f"{launched} processes were launched and accelerate joined {accelerator.num_processes}: on CPUs, set ACCELERATE_USE_CPU=true")
+    weights.mkdir(parents=True, exist_ok=True)  # now, so that a folder that cannot be is known before the training
+    net, card = kinds[recipe["kind"]](recipe, checkpoints, accelerator)
+    if accelerator.is_main_process:
+        zoo.save(recipe["name"], net, {"kind": recipe["kind"], "licence": "MIT", "recipe": recipe_file.name, **card}, weights)
+    accelerator.wait_for_everyone()
 
 
-def diffusion(recipe: dict, checkpoints: Path) -> tuple[UNet, dict]:
-    """The averaged network of a recipe and what its card says of it."""
+def diffusion(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[UNet, dict]:
+    """The averaged network of a recipe and what its card says of it. [objective] names what is minimised in place of the weighted loss."""
+    torch.manual_seed(recipe["training"].get("seed", Settings.seed))  # layer initialisation takes no generator
+    net = UNet(UNetConfig(**recipe["network"])).to(accelerator.device, memory_format=torch.channels_last)
+    if "init" in recipe:
+        start_from(net, zoo.read(recipe["init"])[1])
+    denoiser = NetworkDenoiser(net, zoo.schedule_of(recipe), recipe["predicts"])
+    pictures, source = pictures_of(recipe)
+    run = trained(denoiser, pictures, recipe, checkpoints, accelerator, objective_of(recipe, accelerator))
+    return run.ema.shadow, {"data": source, "network": net.config.to_dict(), "predicts": recipe["predicts"], "clip": recipe.get("clip"),
+                            **about(recipe, accelerator, run.step, run.seconds, run.log)}
+
+
+def progressive(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[UNet, dict]:
+    """Progressive distillation: for each of `phases`, [steps, substeps], a student is trained and becomes the next phase's teacher."""
+    teacher, (pictures, source) = teacher_of(recipe, accelerator), pictures_of(recipe)
+    card, _ = zoo.read(recipe["teacher"])
+    taken, seconds, log = 0, 0.0, {}
+    for steps, substeps in recipe["phases"]:
+        student = NetworkDenoiser(copy.deepcopy(teacher.net).requires_grad_(True).train(), teacher.schedule, teacher.predicts)
+        phase = recipe | {"name": f"{recipe['name']}_phase{steps}", "training": recipe["training"] | {"seed": steps}}
+        objective = objectives.progressive_distillation(teacher, steps, substeps, recipe["w_max"])
+        run = trained(student, pictures, phase, checkpoints, accelerator, objective)
+        teacher = NetworkDenoiser(run.ema.shadow, teacher.schedule, teacher.predicts)
+        taken, seconds, log = taken + run.step, seconds + run.seconds, log | {steps: run.log}
+    return teacher.net, {"data": source, "network": card["network"], "predicts": card["predicts"], "clip": card["clip"],
+                         **about(recipe | {"schedule": card["schedule"]}, accelerator, taken, seconds, log)}
+
+
+def noisy_classifier(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[NoisyClassifier, dict]:
+    """The averaged classifier of noised pictures, and its card with its accuracy on test pictures noised to a few times."""
+    torch.manual_seed(recipe["training"].get("seed", Settings.seed))
+    net = NoisyClassifier(UNetConfig(**recipe["network"])).to(accelerator.device, memory_format=torch.channels_last)
+    holder = NetworkDenoiser(net, zoo.schedule_of(recipe))
+    pictures, source = pictures_of(recipe)
+    run = trained(holder, pictures, recipe, checkpoints, accelerator, objectives.classification)
+    images, labels = data.fashion_mnist("test")
+    test = data.to_pictures(images).to(accelerator.device), torch.from_numpy(labels).long()
+    accuracy = objectives.noisy_accuracy(run.ema.shadow, holder.schedule, *test)
+    return run.ema.shadow, {"data": source, "network": net.config.to_dict(), "test_accuracy_by_t": accuracy,
+                            **about(recipe, accelerator, run.step, run.seconds, run.log)}
+
+
+def start_from(net: UNet, tensors: dict[str, Tensor]) -> None:
+    """Give net the weights of another network that it extends: new parameters stay, further output channels start at 0.
+
+    Raises ValueError naming the tensors that net has no place for.
+    """
+    own = net.state_dict()
+    unknown = [key for key, value in tensors.items() if key not in own or own[key].shape[1:] != value.shape[1:] or len(own[key]) < len(value)]
+    if unknown:
+        raise ValueError(f"the network does not extend the one it starts from: no place for {', '.join(unknown)}")
+    for key, value in tensors.items():
+        own[key].zero_()[: len(value)].copy_(value)
+
+
+def teacher_of(recipe: dict, accelerator: Accelerator) -> NetworkDenoiser:
+    """The shipped network that a recipe's `teacher` names."""
+    _, teacher, _ = zoo.load(recipe["teacher"])
+    teacher.net.to(accelerator.device)
+    return teacher
+
+
+def objective_of(recipe: dict, accelerator: Accelerator) -> Objective | None:
+    """What the recipe's table [objective] names, by the names of `objectives`; None for the weighted loss. Raises ValueError for others."""
+    table = dict(recipe.get("objective", {}))
+    name = table.pop("name", None)
+    if name is None:
+        return None
+    if name == "guidance_distillation":
+        return objectives.guidance_distillation(teacher_of(table, accelerator), table["w_max"])
+    if name == "hybrid":
+        return objectives.hybrid(recipe["training"].get("gamma", Settings.gamma), **table)
+    raise ValueError(f"objective must be 'guidance_distillation' or 'hybrid', got {name!r}")
+
+
+def about(recipe: dict, accelerator: Accelerator, steps: int, seconds: float, log: list | dict) -> dict:
+    """What every card of a trained network says: where it started, how it was trained, and the log (one for each phase, by its steps)."""
+    origin = {key: recipe[key] for key in ("init", "teacher", "objective", "phases", "w_max") if key in recipe}
+    return {"schedule": recipe["schedule"], **origin, "training": recipe["training"], "steps": steps, "minutes": round(seconds / 60, 1),
+            "processes": accelerator.num_processes, "threads": torch.get_num_threads(), "log": log}
+
+
+def pictures_of(recipe: dict) -> tuple[Batch | Lanes, str]:
+    """The pictures a recipe trains on, as `fit` takes them, and their name for the card."""
+    table = {"source": "fashion", **recipe.get("data", {})}
+    if table["source"] == "fashion":
+        images, labels = data.fashion_mnist("train", source="full")
+        return data.batches(images, labels), f"Fashion-MNIST, {len(images):,} training pictures"
+    stream = data.Stream(**table, channels=recipe["network"].get("in_channels", UNetConfig.in_channels),
+                         seed=recipe["training"].get("seed", Settings.seed))
+    return stream, f"{stream.source} {stream.path}"
+
+
+def trained(denoiser: NetworkDenoiser, pictures: Batch | Lanes, recipe: dict, checkpoints: Path, accelerator: Accelerator,
+            objective: Objective | None = None) -> Run:
+    """`fit` to its end with the recipe's [training] and checkpoints every recipe["every"] steps (500), the loss being printed."""
     settings = Settings(**recipe["training"])
-    torch.manual_seed(settings.seed)  # layer initialisation takes no generator
-    net = UNet(UNetConfig(**recipe["network"])).to(memory_format=torch.channels_last)
-    schedule = zoo.schedule_of(recipe)
-    denoiser = NetworkDenoiser(net, schedule, recipe["predicts"])
-    images, labels = data.fashion_mnist("train", source="full")
     checkpoints.mkdir(parents=True, exist_ok=True)
-
-    training = fit(denoiser, data.batches(images, labels), settings, checkpoint=checkpoints / f"{recipe['name']}.pt")
+    training = fit(denoiser, pictures, settings, objective=objective, checkpoint=checkpoints / f"{recipe['name']}.pt",
+                   every=recipe.get("every", 500), accelerator=accelerator)
     printed = None
-    for run in progress(training, total=settings.steps):
-        if run.log and run.log[-1] != printed:
+    for run in progress(training, total=settings.steps) if accelerator.is_main_process else training:
+        if accelerator.is_main_process and run.log and run.log[-1] != printed:
             printed = run.log[-1]
             print(f"step {printed[0]:6d}  loss {printed[1]:.5f}  {run.seconds / 60:.1f} min", flush=True)
-    return run.ema.shadow, {
-        "data": f"Fashion-MNIST, {len(images):,} training pictures", "network": net.config.to_dict(), "schedule": recipe["schedule"],
-        "predicts": recipe["predicts"], "clip": recipe.get("clip"), "training": recipe["training"], "steps": run.step,
-        "minutes": round(run.seconds / 60, 1), "threads": torch.get_num_threads(), "log": run.log}
+    return run
 
 
-def classifier(recipe: dict, checkpoints: Path) -> tuple[FashionClassifier, dict]:
-    """The classifier of a recipe with the statistics of its features, and its card. It trains in minutes and keeps no checkpoint."""
+def classifier(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[FashionClassifier, dict]:
+    """The classifier of a recipe with the statistics of its features, and its card.
+
+    It trains in minutes on a CPU, keeps no checkpoint, and is no work to share: with several processes each trains the same one.
+    """
     pictures = {}
     for split in ("train", "test"):
         images, labels = data.fashion_mnist(split, source="full")
@@ -101,4 +205,8 @@ def fit_classifier(images: Tensor, labels: Tensor, epochs: int, lr: float, batch
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", type=Path)
-    run_recipe(parser.parse_args().recipe)
+    parser.add_argument("--weights", type=Path, default=zoo.FOLDER, help="folder for the finished weights (default: those of the package)")
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder for checkpoints, seen by all processes (default: runs)")
+    options = parser.parse_args()
+    run_recipe(options.recipe, options.weights, options.checkpoints)
+    Accelerator().end_training()

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
-from safetensors.torch import save_file
+from safetensors.torch import save as save_tensors
 from torch import nn
 
 from .denoisers import NetworkDenoiser
@@ -78,15 +79,19 @@ def read(name: str, folder: Path = FOLDER) -> tuple[dict, dict[str, torch.Tensor
 
 
 def save(name: str, net: nn.Module, card: dict, folder: Path = FOLDER) -> None:
-    """Write the weights of net and beside them the card, completed by file name and checksum."""
-    path = folder / f"{name}.safetensors"
-    save_file({key: value.detach().contiguous() for key, value in net.state_dict().items()}, path)
-    card = {"name": name, **card, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n", "utf8")
+    """Write the weights of net and beside them the card, completed by name and checksum.
+
+    Each file takes its place whole. Between the two a crash leaves a card that does not fit, which `read` says; the recipe run again,
+    which goes on from its checkpoint, mends it.
+    """
+    raw = save_tensors({key: value.detach().contiguous() for key, value in net.state_dict().items()})
+    card = {"name": name, **card, "sha256": hashlib.sha256(raw).hexdigest()}
+    _replace(folder / f"{name}.safetensors", raw)
+    _replace(folder / f"{name}.json", (json.dumps(card, indent=1) + "\n").encode())
 
 
 def tables(name: str, folder: Path = FOLDER) -> dict:
-    """What was measured of a shipped network (recipes/NAME_tables.py says how); raises ValueError for a name without tables."""
+    """What a recipe measured: "fashion" (chapter 3), "fashion_fast" or "fashion_likelihood" (recipes/ says how); raises ValueError for a name without tables."""
     path = folder / f"{name}_tables.json"
     if not path.is_file():
         raise ValueError(f"no tables for {name!r}: there are {', '.join(sorted(p.stem for p in folder.glob('*_tables.json'))) or 'none'}")
@@ -98,6 +103,12 @@ def save_tables(name: str, measured: dict, figures: dict, folder: Path = FOLDER)
     (folder / f"{name}_tables.json").write_text(json.dumps(measured, indent=1) + "\n", "utf8")
     card = json.loads((folder / f"{name}.json").read_text("utf8"))
     (folder / f"{name}.json").write_text(json.dumps(card | {"figures": figures}, indent=1) + "\n", "utf8")
+
+
+def _replace(path: Path, raw: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(raw)
+    os.replace(partial, path)
 
 
 def _fill(net: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> None:

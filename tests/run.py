@@ -12,12 +12,13 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Two processes for every part but the notebooks, which share one cache.
+# Two processes for every part but those whose tests start processes of their own, and the notebooks, which share one cache.
 PARTS = {
     "unit": ["-n", "2", "--dist", "loadfile"],
     "closed_form": ["-n", "2", "--dist", "loadfile"],
     "parity": ["-n", "2", "--dist", "loadfile"],
     "equations": ["-n", "2", "--dist", "loadfile"],
+    "distributed": [],
     "notebooks": [],
     "browser": ["-n", "2"],
 }

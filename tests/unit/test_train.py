@@ -1,11 +1,13 @@
 """The command that runs recipes: from a TOML file to weights that the zoo loads."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
-from diffusion_core import data, train, zoo
+from diffusion_core import UNetConfig, data, train, zoo
 
 DIFFUSION = """
 kind = "diffusion"
@@ -20,6 +22,7 @@ channels = 8
 multipliers = [1]
 attention = [false]
 groups = 4
+head_channels = 8
 classes = 10
 [training]
 steps = 6
@@ -33,7 +36,7 @@ CLASSIFIER = 'kind = "classifier"\nname = "judge"\n[training]\nepochs = 1\nlr = 
 def few_pictures(monkeypatch):
     """Recipes ask for the full set, which a clone need not have: hand them the first of the bundle."""
     bundled = data.fashion_mnist
-    monkeypatch.setattr(data, "fashion_mnist", lambda split, source: tuple(a[:200] for a in bundled(split)))
+    monkeypatch.setattr(data, "fashion_mnist", lambda split, source="full": tuple(a[:200] for a in bundled(split)))
 
 
 def recipe(folder, text):
@@ -67,6 +70,37 @@ def test_a_classifier_recipe_sets_its_statistics(tmp_path, few_pictures):
     fires = features.std(0) > 0
     assert fires.sum() > 32
     torch.testing.assert_close(features.std(0)[fires], torch.ones(int(fires.sum())), atol=1e-3, rtol=0)
+
+
+RECIPES = sorted(path for path in (Path(__file__).parents[2] / "recipes").glob("*.toml") if path.stem != "fashion_classifier")
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_runs(tmp_path, few_pictures, file):
+    """Two steps of two pictures of each committed recipe: its weights load as what its card says, and differ from where it started."""
+    text = re.sub(r"(?m)^steps = \d+", "steps = 2", file.read_text("utf8"))
+    text = re.sub(r"(?m)^batch = \d+", "batch = 2", re.sub(r"(?m)^warmup = \d+", "warmup = 1", text))
+    train.run_recipe(recipe(tmp_path, text), weights=tmp_path, checkpoints=tmp_path / "runs")
+    card, tensors = zoo.read(file.stem, tmp_path)
+    shipped, start = zoo.read(file.stem)[0], zoo.read(card["init"])[1] if "init" in card else None
+    different = {"sha256", "steps", "minutes", "log", "training", "recipe", "processes", "threads", "data", "test_accuracy_by_t", "figures", "network"}
+    assert {k: v for k, v in card.items() if k not in different} == {k: v for k, v in shipped.items() if k not in different}
+    assert UNetConfig(**card["network"]) == UNetConfig(**shipped["network"])
+    assert card["kind"] != "noisy-classifier" or set(card["test_accuracy_by_t"]) == {"1", "200", "400", "600", "800"}
+    if start is not None:
+        assert all(tensors[key].shape[1:] == value.shape[1:] for key, value in start.items())
+        moved = [(tensors[key][: len(value)] - value).abs().max().item() for key, value in start.items()]
+        assert 0 < max(moved) < 0.05  # two steps from where it began, and not from chance
+
+
+def test_a_network_that_does_not_extend_its_start_is_refused(tmp_path, few_pictures):
+    with pytest.raises(ValueError, match="no place for .*stem.weight"):
+        train.run_recipe(recipe(tmp_path, 'init = "fashion"\n' + DIFFUSION), weights=tmp_path, checkpoints=tmp_path / "runs")
+
+
+def test_an_unknown_objective_is_named(tmp_path, few_pictures):
+    with pytest.raises(ValueError, match="objective must be .* got 'gan'"):
+        train.run_recipe(recipe(tmp_path, DIFFUSION + '[objective]\nname = "gan"\n'), weights=tmp_path, checkpoints=tmp_path / "runs")
 
 
 @pytest.mark.parametrize("text, named", [('kind = "gan"\nname = "x"\n', "gan"), (DIFFUSION.replace('"cosine"', '"sine"'), "sine")])

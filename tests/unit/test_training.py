@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import nn
 
 from diffusion_core import NULL, NetworkDenoiser, Schedule, UNet, UNetConfig, q_sample
 from diffusion_core import training
-from diffusion_core.training import EMA, Run, Settings, drop_labels, fit, loss, loss_weight
+from diffusion_core.checkpoint import write_checkpoint
+from diffusion_core.training import EMA, Settings, drop_labels, fit, loss, loss_weight
 
 SCHEDULE = Schedule.cosine(100)
 CONFIG = UNetConfig(channels=8, groups=4, head_channels=8, classes=3)
@@ -32,7 +34,7 @@ def settings(**options):
 def state(run):
     """Everything that a later step depends on, as a flat list of tensors."""
     optimiser = [v for entry in run.optimiser.state_dict()["state"].values() for v in entry.values()]
-    parts = [run.net.state_dict().values(), run.ema.shadow.state_dict().values(), optimiser, [run.generator.get_state()]]
+    parts = [run.net.state_dict().values(), run.ema.shadow.state_dict().values(), optimiser]
     return [torch.as_tensor(v) for v in itertools.chain(*parts)] + [torch.tensor([run.step, run.ema.updates])]
 
 
@@ -97,9 +99,7 @@ def test_training_draws_all_times_and_drops_labels(monkeypatch):
     monkeypatch.setattr(training, "loss", spy)
     schedule = Schedule.cosine(4)
     torch.manual_seed(0)
-    run = Run(NetworkDenoiser(UNet(CONFIG), schedule), settings(drop=0.5))
-    for _ in range(5):
-        run.update(*batch(run.generator, 40))
+    train(NetworkDenoiser(UNet(CONFIG), schedule), settings(drop=0.5, steps=5, batch=40))
     t, cond, eps = (torch.cat(parts) for parts in zip(*seen, strict=True))
     assert t.bincount(minlength=6)[1:5].min() > 25 and set(t.tolist()) == {1, 2, 3, 4}
     assert (cond == NULL).double().mean().item() == pytest.approx(0.5, abs=0.12)
@@ -201,12 +201,12 @@ def test_a_half_written_checkpoint_leaves_the_old_one(tmp_path, monkeypatch):
         patch.setattr(torch, "save", disk_full)
         run.save(file)
     assert file.read_bytes() == before
-    resumed = Run(denoiser(), settings())
-    resumed.load(file)
-    assert resumed.step == 12
+    run.load(file)
+    assert run.step == 12
+    run.step += 1
     run.save(file)  # and the half file is in nobody's way
-    resumed.load(file)
-    assert resumed.step == 13 and list(tmp_path.iterdir()) == [file]
+    run.load(file)
+    assert run.step == 13 and list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("other", [{"lr": 2e-3}, {"batch": 5}, {"seed": 1}, {"gamma": None}])
@@ -236,3 +236,159 @@ def test_resuming_with_dropout_is_bit_identical(tmp_path):
         if run.step == 8:
             break
     assert equal(state(whole), state(train(denoiser(seed=9, dropout=0.3), settings(), checkpoint=file, every=4)))
+
+
+# Micro-batches
+
+@pytest.mark.parametrize("clip", [0.05, 1e9])
+def test_accumulated_gradients_are_those_of_the_whole_batch(clip):
+    """Four micro-batches of 2 against their 8 rows at once: the gradient that the optimiser saw, once clipped and once not."""
+    seen, network = [], denoiser()
+    start = copy.deepcopy(network.net)
+
+    def watch(denoiser, *rows):
+        seen.append(rows)
+        return loss(denoiser, *rows, gamma=5.0)
+
+    run = next(fit(network, batch, settings(batch=8, micro=2, clip_norm=clip), objective=watch))
+    assert [len(rows[0]) for rows in seen] == [2, 2, 2, 2]
+    value = loss(NetworkDenoiser(start, SCHEDULE, "v"), *(torch.cat(column) for column in zip(*seen, strict=True)), gamma=5.0)
+    value.backward()
+    assert 0.05 < nn.utils.clip_grad_norm_(start.parameters(), clip) < 1e9
+    for ours, whole in zip(run.net.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, whole.grad, atol=1e-7, rtol=1e-4)
+
+
+def test_the_log_is_the_mean_over_micro_batches_and_steps():
+    values = []
+
+    def watch(denoiser, *rows):
+        values.append(loss(denoiser, *rows))
+        return values[-1]
+
+    for run in fit(denoiser(), batch, settings(steps=4, micro=2), objective=watch, every=2):
+        pass
+    means = torch.stack(values).reshape(2, 4).mean(1).tolist()
+    assert [step for step, _ in run.log] == [2, 4] and [loss for _, loss in run.log] == pytest.approx(means, rel=1e-6)
+
+
+def test_micro_batches_and_steps_draw_their_own_numbers():
+    """No two of the noises of six steps of two micro-batches are alike, and what an objective draws differs too."""
+    seen = []
+
+    def watch(denoiser, x0, t, eps, cond):
+        seen.append((eps[0, 0, 0, 0].item(), torch.rand((), generator=torch.default_generator).item()))
+        return loss(denoiser, x0, t, eps, cond)
+
+    network = denoiser()
+    before = torch.get_rng_state()
+    list(fit(network, batch, settings(steps=6, micro=2), objective=watch))
+    assert len({eps for eps, _ in seen}) == len({drawn for _, drawn in seen}) == 12
+    assert torch.equal(torch.get_rng_state(), before)  # and the caller's own draws go on as if nothing had been
+
+
+@pytest.mark.parametrize("options", [{"batch": 0}, {"micro": 3}, {"micro": 0}, {"micro": 8}])
+def test_a_batch_that_does_not_divide_is_refused(options):
+    with pytest.raises(ValueError, match="batch must be at least 1 and divide into micro-batches, got batch = "):
+        settings(**options)
+
+
+def test_settings_from_toml_are_those_of_the_checkpoint(tmp_path):
+    """A list of betas, as TOML has it, must not look like other settings on the way back."""
+    for _ in range(2):
+        run = train(denoiser(), settings(betas=[0.9, 0.95]), checkpoint=tmp_path / "run.pt")
+    assert run.step == 12
+
+
+def test_training_stays_on_the_networks_device_and_dtype():
+    network = denoiser()
+    before = [(p.device, p.data_ptr()) for p in network.net.parameters()]
+    run = next(fit(network, batch, settings()))
+    assert run.net is network.net and [(p.device, p.data_ptr()) for p in network.net.parameters()] == before
+
+
+# Damage
+
+def checkpoint_of(tmp_path):
+    file = tmp_path / "run.pt"
+    train(denoiser(), settings(steps=2), checkpoint=file)
+    return file, file.read_bytes()
+
+
+@pytest.mark.parametrize("where", [0, 40, 0.1, 0.3, 0.5, 0.7, 0.9, -40, -1])
+def test_a_flipped_bit_is_recognised(tmp_path, where):
+    """In the header, a weight, the directory or the checksum itself: named, and neither used nor touched."""
+    file, raw = checkpoint_of(tmp_path)
+    at = where if isinstance(where, int) else int(where * len(raw))
+    altered = bytearray(raw)
+    altered[at] ^= 4
+    file.write_bytes(altered)
+    network = denoiser(seed=1)
+    weights = copy.deepcopy(network.net.state_dict())
+    with pytest.raises(ValueError, match="checkpoint run.pt is cut short, altered .* put a copy of it back, or remove it"):
+        next(fit(network, batch, settings(steps=2), checkpoint=file))
+    assert file.read_bytes() == altered and all(torch.equal(weights[k], v) for k, v in network.net.state_dict().items())
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 0.5, -1])
+def test_half_a_checkpoint_is_recognised(tmp_path, length):
+    file, raw = checkpoint_of(tmp_path)
+    file.write_bytes(raw[: length if isinstance(length, int) else int(length * len(raw))])
+    with pytest.raises(ValueError, match="cut short"):
+        next(fit(denoiser(), batch, settings(steps=2), checkpoint=file))
+
+
+def test_another_kind_of_file_is_no_checkpoint(tmp_path):
+    write_checkpoint({"net": torch.zeros(1)}, tmp_path / "run.pt")
+    with pytest.raises(ValueError, match="run.pt is no checkpoint of a training"):
+        next(fit(denoiser(), batch, settings(), checkpoint=tmp_path / "run.pt"))
+
+
+class Counting:
+    """Data in lanes: micro-batch k of n holds the numbers k, k + n, .. as pictures, and knows how far it is."""
+
+    def lane(self, k, n):
+        return CountingLane(k, n)
+
+
+class CountingLane:
+    def __init__(self, k, n):
+        self.next, self.n = k, n
+
+    def __call__(self, generator, n):
+        values = torch.arange(self.next, self.next + n * self.n, self.n)
+        self.next += n * self.n
+        return values.float().reshape(n, 1, 1, 1).expand(n, 1, 8, 8) / 100, None
+
+    def state_dict(self):
+        return {"next": self.next}
+
+    def load_state_dict(self, state):
+        self.next = state["next"]
+
+
+def test_the_position_in_the_data_is_in_the_checkpoint(tmp_path):
+    seen = []
+
+    def watch(denoiser, x0, t, eps, cond):
+        seen.extend((x0[:, 0, 0, 0] * 100).round().long().tolist())
+        return loss(denoiser, x0, t, eps, cond)
+
+    options = {"objective": watch, "checkpoint": tmp_path / "run.pt", "every": 2}
+    for run in fit(denoiser(classes=None), Counting(), settings(steps=5, micro=2), **options):
+        if run.step == 3:  # a step after the last checkpoint
+            break
+    list(fit(denoiser(classes=None), Counting(), settings(steps=5, micro=2), **options))
+    assert sorted(seen[:8]) == list(range(8)) and sorted(seen[12:]) == list(range(8, 20))
+    with pytest.raises(ValueError, match="run.pt was trained on other data"):
+        next(fit(denoiser(classes=None), batch, settings(steps=5, micro=2), checkpoint=tmp_path / "run.pt"))
+
+
+@pytest.mark.parametrize("engine, named", [
+    ({"distributed_type": "FSDP"}, "got FSDP in 'no'"), ({"mixed_precision": "fp16"}, "got NO in 'fp16'"),
+    ({"gradient_accumulation_steps": 4}, "accumulation at 1, got 4")])
+def test_another_engine_is_refused(engine, named):
+    accelerator = SimpleNamespace(**{"mixed_precision": "no", "gradient_accumulation_steps": 1} | engine)
+    accelerator.distributed_type = SimpleNamespace(value=engine.get("distributed_type", "NO"))
+    with pytest.raises(ValueError, match=named):
+        next(fit(denoiser(), batch, settings(), accelerator=accelerator))
