@@ -48,17 +48,24 @@ def kept(folder: Path, key: object, make: Callable[[], dict]) -> dict:
 
 
 def measure(settings: list[dict], make_sampler: Callable[[dict], Sampler], weights: list, options: argparse.Namespace) -> list[dict]:
-    """Each setting with a list over seeds for every figure; with --part only that share is measured, and the list is empty."""
+    """Each setting with a list over seeds for every figure; with --part only that share is measured, and the list is empty.
+
+    A setting with "seeds" is measured for so many of them only.
+    """
     part, parts = map(int, (options.part or "0/1").split("/"))
 
     def one(setting: dict, seed: int) -> dict:
+        setting = {key: value for key, value in setting.items() if key != "seeds"}
         return kept(options.folder, [weights, setting, seed, options.samples], lambda: quality(make_sampler(setting), seed, options.samples))
 
-    for setting, seed in progress([(setting, seed) for seed in SEEDS for setting in settings][part::parts]):
+    def seeds(setting: dict) -> tuple[int, ...]:
+        return SEEDS[: setting.get("seeds")]
+
+    for setting, seed in progress([(setting, seed) for seed in SEEDS for setting in settings if seed in seeds(setting)][part::parts]):
         one(setting, seed)
     if options.part is not None:
         return []
-    results = [(setting, [one(setting, seed) for seed in SEEDS]) for setting in settings]
+    results = [(setting, [one(setting, seed) for seed in seeds(setting)]) for setting in settings]
     return [setting | {key: [round(r[key], 4) for r in runs] for key in runs[0]} for setting, runs in results]
 
 

@@ -3,8 +3,11 @@
 Needs the packages onnx, onnxscript and onnxruntime, which are imported when first used.
 """
 
+import contextlib
 import copy
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -29,11 +32,23 @@ def to_onnx(net: UNet, side: int = 28) -> bytes:
         inputs["w"] = torch.zeros(2)
     net(**inputs)  # raises what the network objects to, before the exporter wraps it
     n = torch.export.Dim("n")
-    with warnings.catch_warnings():
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")  # says of each of torchvision's operations that it is not there
+    with warnings.catch_warnings(), at_level(logger, logging.ERROR):
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(net, kwargs=inputs, input_names=list(inputs), output_names=["out"], dynamo=True, verbose=False,
                                     dynamic_shapes={name: {0: n} for name in inputs})
     return program.model_proto.SerializeToString()
+
+
+@contextlib.contextmanager
+def at_level(logger: logging.Logger, level: int) -> Iterator[None]:
+    """The logger at another level for a while."""
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class OnnxNetwork:

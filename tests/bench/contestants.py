@@ -17,6 +17,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from diffusion_core import NetworkDenoiser, Schedule, UNet, UNetConfig, ddim, final, guided  # noqa: E402
+from diffusion_core.interop.onnx_runtime import onnx_denoiser  # noqa: E402
 from diffusion_core.training import EMA, Settings, drop_labels, loss  # noqa: E402
 
 T, CLASSES, PATCH, WIDTH, DROP, W = 1000, 10, 2, 32, 0.1, 1.0
@@ -59,6 +60,15 @@ class Ours(Contestant):
 
     def evaluate(self, x: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         return self.net(x, t, labels)
+
+
+class OursOnnx(Ours):
+    """The same network and sampler, with ONNX Runtime in torch's place. It samples only."""
+
+    name = "this book, ONNX Runtime"
+
+    def __init__(self, ours: Ours) -> None:
+        self.net, self.denoiser = ours.net, onnx_denoiser(ours.denoiser)
 
 
 class Diffusers(Contestant):

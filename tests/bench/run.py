@@ -1,4 +1,4 @@
-"""Time our sampling and training in turn with diffusers' and lucidrains', and write the table that the book shows.
+"""Time our sampling and training in turn with diffusers' and lucidrains', and what they cost; write the tables that the book shows.
 
 `make bench` runs it, with the environment it needs. --quick makes one short round and writes nothing.
 """
@@ -14,21 +14,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from contestants import CLASSES, Contestant, Diffusers, Lucidrains, Ours  # first: it silences progress bars
+from contestants import CLASSES, Contestant, Diffusers, Lucidrains, Ours, OursOnnx  # first: it silences progress bars
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusion_core import zoo
+from cost import convolution_peak, cost, exponents, plot  # noqa: E402
+
+from diffusion_core import adams, distilled, final, zoo
 from diffusion_core.data import CLASSES as CLASS_NAMES
 from diffusion_core.explorers import first_frame, strength_explorer
 from diffusion_core.explorers.strength import WEIGHTS
+from diffusion_core.interop.onnx_runtime import onnx_denoiser
 
 RESULTS = Path(__file__).resolve().parents[2] / "book" / "benchmarks"
 PICTURES, STEPS = 16, 10
 BATCH, UPDATES = 64, 8
 ROUNDS = 7
-PACKAGES = ("torch", "diffusers", "denoising-diffusion-pytorch")
+PACKAGES = ("torch", "onnxruntime", "diffusers", "denoising-diffusion-pytorch")
 
 
 def interleaved(work: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -82,6 +85,15 @@ def training(contestants: list[Contestant], rounds: int, updates: int) -> dict[s
     return compare({c.name: lambda c=c: update(c) for c in contestants}, rounds)
 
 
+def distilled_pictures(runs: int = 9) -> dict[str, dict[str, float]]:
+    """Seconds for 16 guided pictures in one batch, each evaluation with w as an input, by ONNX Runtime; labels of row and column."""
+    x, labels, ways = torch.randn(PICTURES, 1, 28, 28), torch.arange(PICTURES) % CLASSES, {}
+    for name, sampler, steps in (("fashion_guided", adams, 4), ("fashion_guided", adams, 8)):
+        denoiser = distilled(onnx_denoiser(zoo.load(name)[1]), 0.25)
+        ways[f"{name}, {sampler.__name__}, {steps} evaluations"] = lambda d=denoiser, s=sampler, n=steps: final(s(d, x, d.schedule, steps=n, cond=labels))
+    return {name: spread(seconds) for name, seconds in interleaved(ways, runs).items()}
+
+
 def slider(runs: int = 5) -> dict[str, float]:
     """Seconds until the guidance explorer has its first picture (4 steps, guided), as a PNG, on the shipped network."""
     _, denoiser, _ = zoo.load("fashion")
@@ -114,10 +126,22 @@ def markdown(results: dict) -> str:
               "training": f"Training {results['updates']} steps of {BATCH} pictures"}
     for key, title in titles.items():
         lines += ["", f"**{title}** ({results['rounds']} rounds in turn)", "",
-                  "| package | time, median (s) | ratio to ours, median | least to greatest |", "|---|---|---|---|"]
+                  "| package | time, median (s) | ratio to the first row, median | least to greatest |", "|---|---|---|---|"]
         for name, entry in results[key].items():
             s, r = entry["seconds"], entry["ratio"]
             lines.append(f"| {name} | {s['median']:.2f} | {r['median']:.2f} | {r['min']:.2f} to {r['max']:.2f} |")
+    one = networks["this book"]["mflop"] * 2 * PICTURES * STEPS / 1e3
+    shares = ", ".join(f"{name} {100 * one / results['sampling'][name]['seconds']['median'] / results['peak']:.0f} %"
+                       for name in ("this book, ONNX Runtime", "this book", "diffusers"))
+    lines += ["", f"This CPU's convolution peak, measured in the same run: {results['peak']:.0f} GFLOP/s. Share of it reached while sampling: {shares}. "
+                  "Lucidrains' network has other operations, so its share is not comparable.",
+              "", f"**{PICTURES} guided pictures in one batch** from the distilled networks, ONNX Runtime", "", "| network | median (ms) | least to greatest |",
+              "|---|---|---|", *(f"| {name} | {1000 * s['median']:.0f} | {1000 * s['min']:.0f} to {1000 * s['max']:.0f} |"
+                                 for name, s in results["distilled"].items())]
+    lines += ["", "**Cost of the shipped network** against batch, resolution and steps; the slope is that of log time against log size between "
+                  "neighbours: 1 means in proportion.", "", "| | sizes | slopes |", "|---|---|---|"]
+    lines += [f"| {key} | {', '.join(str(row['value']) for row in rows)} | {', '.join(f'{e:.2f}' for e in exponents(rows))} |"
+              for key, rows in results["cost"].items()]
     first = {key: 1000 * value for key, value in results["slider"].items()}
     lines += ["", f"**Guidance slider**: the first {PICTURES} pictures (a preview in 4 steps) are ready after {first['median']:.0f} ms "
                   f"at the median of five runs ({first['min']:.0f} to {first['max']:.0f} ms)."]
@@ -134,10 +158,12 @@ def main() -> None:
     for contestant in contestants:
         contestant.net.to(memory_format=torch.channels_last)  # the faster layout on CPUs, for all three
     results = {"machine": machine(), "rounds": rounds, "updates": updates, "networks": {c.name: size(c) for c in contestants},
-               "sampling": sampling(contestants, rounds), "training": training(contestants, rounds, updates), "slider": slider()}
+               "peak": convolution_peak() / 1e9, "sampling": sampling([OursOnnx(contestants[0]), *contestants], rounds),
+               "training": training(contestants, rounds, updates), "distilled": distilled_pictures(), "cost": cost(), "slider": slider()}
     print(markdown(results))
     if not quick:
         RESULTS.mkdir(exist_ok=True)
+        plot(results["cost"], 1e9 * results["peak"], RESULTS / "cost.svg")
         (RESULTS / "results.md").write_text(markdown(results), "utf8")
         (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n", "utf8")
 
