@@ -78,7 +78,7 @@ def solver_figure(fast: dict) -> Figure:
         ends = [[m - min(row["frechet"]) for m, row in zip(y, rows, strict=True)], [max(row["frechet"]) - m for m, row in zip(y, rows, strict=True)]]
         axis.errorbar(x, y, yerr=ends, marker=marker, color=colour, label=label, capsize=3)
     axis.axhline(mean(fast["floor"]), color="black", ls=":", lw=1, label="2,000 training pictures")
-    axis.set(xscale="log", yscale="log", xlabel="guided evaluations of the network", ylabel="Frechet distance to the test set")
+    axis.set(xscale="log", yscale="log", ylim=(0.1, 10), xlabel="guided evaluations of the network", ylabel="Frechet distance to the test set")
     axis.set_xticks([4, 8, 20, 50], ["4", "8", "20", "50"])
     axis.minorticks_off()
     axis.grid(alpha=0.3)
