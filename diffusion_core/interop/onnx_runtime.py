@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..denoisers import NULL, NetworkDenoiser
+from ..denoisers import NetworkDenoiser, rows
 from ..unet import UNet
 
 
@@ -72,8 +72,8 @@ class OnnxNetwork:
         self.inputs = [i.name for i in self.session.get_inputs()]
 
     def __call__(self, x: Tensor, t: Tensor, cond: Tensor | None = None, w: Tensor | None = None) -> Tensor:
-        if "cond" in self.inputs and cond is None:
-            cond = torch.full((len(x),), NULL)
+        if "cond" in self.inputs:
+            cond = rows(cond, x)
         given = {name: value for name, value in {"x": x.float(), "t": t, "cond": cond, "w": w}.items() if value is not None}
         if sorted(given) != sorted(self.inputs):
             raise ValueError(f"this network takes {', '.join(self.inputs)}, got {', '.join(given)}")

@@ -9,7 +9,8 @@ from diffusion_core import UNet, UNetConfig, adams, ddim, ddpm, distilled, dpmpp
 from diffusion_core.interop.onnx_runtime import OnnxNetwork, onnx_denoiser, to_onnx
 
 SHIPPED = [name for name in zoo.names() if zoo.read(name)[0]["kind"] == "diffusion"]
-SAMPLERS = {"ddpm": functools.partial(ddpm, steps=4), "ddim": functools.partial(ddim, steps=4, eta=0.5), "heun": functools.partial(heun, steps=3),
+SAMPLERS = {"ddpm": functools.partial(ddpm, steps=4), "ddim": functools.partial(ddim, steps=4, eta=0.5),
+            "heun": functools.partial(heun, steps=[(900, 600), (600, 300), (300, 0)]),  # from t = T it explodes, in torch too
             "dpmpp_2m": functools.partial(dpmpp_2m, steps=4), "adams": functools.partial(adams, steps=4)}
 
 
