@@ -114,7 +114,7 @@ def markdown(a: Assumptions = Assumptions(), counted: Callable[[dict], Cost] = c
     """The table of the page, one column a recipe."""
     recipes = [tomllib.loads((RECIPES / f"imagenet{size}.toml").read_text("utf8")) for size in (64, 256)]
     columns = [rows(recipe, counted(recipe), a) for recipe in recipes]
-    lines = ["| | 64 x 64 | 256 x 256 |", "|---|---|---|"]
+    lines = ["| quantity | 64 x 64 | 256 x 256 |", "|---|---|---|"]
     lines += [f"| {name} | {first} | {second} |" for (name, first), (_, second) in zip(*columns, strict=True)]
     return "\n".join(lines) + "\n"
 

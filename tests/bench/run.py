@@ -139,7 +139,7 @@ def markdown(results: dict) -> str:
               "|---|---|---|", *(f"| {name} | {1000 * s['median']:.0f} | {1000 * s['min']:.0f} to {1000 * s['max']:.0f} |"
                                  for name, s in results["distilled"].items())]
     lines += ["", "**Cost of the shipped network** against batch, resolution and steps; the slope is that of log time against log size between "
-                  "neighbours: 1 means in proportion.", "", "| | sizes | slopes |", "|---|---|---|"]
+                  "neighbours: 1 means in proportion.", "", "| what grows | sizes | slopes |", "|---|---|---|"]
     lines += [f"| {key} | {', '.join(str(row['value']) for row in rows)} | {', '.join(f'{e:.2f}' for e in exponents(rows))} |"
               for key, rows in results["cost"].items()]
     first = {key: 1000 * value for key, value in results["slider"].items()}
