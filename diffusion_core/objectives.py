@@ -14,7 +14,7 @@ from .guidance import distilled, guided
 from .likelihood import bits_per_dim, vlb_term
 from .noisy_classifier import NoisyClassifier
 from .schedules import Schedule
-from .training import Objective, loss_weight
+from .training import Objective, weighted_error
 
 
 def draw_weights(n: int, w_max: float) -> Tensor:
@@ -69,11 +69,9 @@ def hybrid(gamma: float | None = 5.0, vlb_weight: float = 1e-3) -> Objective:
     """
 
     def objective(denoiser: NetworkDenoiser, x0: Tensor, t: Tensor, eps: Tensor, cond: Tensor | None) -> Tensor:
-        schedule, predicts = denoiser.schedule, denoiser.predicts
-        x_t = q_sample(schedule, x0, t, eps)
-        prediction, truth = denoiser(x_t, t, cond), Prediction(x_t, schedule.at(t), "x0", x0)
-        error = (getattr(prediction, predicts) - getattr(truth, predicts)) ** 2
-        simple = (like(loss_weight(schedule, t, predicts, gamma), x0) * error).mean()
+        schedule = denoiser.schedule
+        prediction = denoiser(q_sample(schedule, x0, t, eps), t, cond)
+        simple = weighted_error(prediction, schedule, denoiser.predicts, x0, t, eps, gamma)
         held = prediction.with_x0(prediction.x0.detach())
         bound = len(schedule) * bits_per_dim(vlb_term(held, schedule, x0, t, variance="learned"), x0).mean()
         return simple + vlb_weight * bound

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .checkpoint import read_checkpoint, write_checkpoint
 from .denoisers import NULL, NetworkDenoiser
-from .gaussian import KINDS, like, q_sample
+from .gaussian import KINDS, Prediction, like, q_sample
 from .schedules import Schedule
 
 if TYPE_CHECKING:
@@ -65,11 +65,16 @@ def loss(denoiser: NetworkDenoiser, x0: Tensor, t: Tensor, eps: Tensor, cond: Te
 
     The target is what the denoiser's network predicts. With eps and gamma None this is L_simple (Ho et al. 2020, equation 14).
     """
-    schedule, predicts = denoiser.schedule, denoiser.predicts
+    prediction = denoiser(q_sample(denoiser.schedule, x0, t, eps), t, cond)
+    return weighted_error(prediction, denoiser.schedule, denoiser.predicts, x0, t, eps, gamma)
+
+
+def weighted_error(prediction: Prediction, schedule: Schedule, predicts: str, x0: Tensor, t: Tensor, eps: Tensor, gamma: float | None) -> Tensor:
+    """`loss` of a prediction that was made already, so that other terms can be made of the same one."""
     alpha_bar = schedule.at(t)
     v = like(alpha_bar.sqrt(), x0) * eps - like((1 - alpha_bar).sqrt(), x0) * x0
     target = {"x0": x0, "eps": eps, "v": v}[predicts]
-    error = (target - getattr(denoiser(q_sample(schedule, x0, t, eps), t, cond), predicts)) ** 2
+    error = (target - getattr(prediction, predicts)) ** 2
     return (like(loss_weight(schedule, t, predicts, gamma), x0) * error).mean()
 
 

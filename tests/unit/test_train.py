@@ -93,6 +93,33 @@ def test_every_shipped_recipe_runs(tmp_path, few_pictures, file):
         assert 0 < max(moved) < 0.05  # two steps from where it began, and not from chance
 
 
+PROGRESSIVE = """
+kind = "progressive"
+name = "few"
+teacher = "fashion_guided"
+phases = [[8, 5], [4, 2]]
+w_max = 4.0
+[training]
+steps = 2
+batch = 2
+warmup = 1
+drop = 0.0
+"""
+
+
+def test_progressive_distillation_goes_through_its_phases(tmp_path, few_pictures):
+    """A checkpoint for each phase, the second phase starting where the first ended, and weights of the teacher's kind."""
+    train.run_recipe(recipe(tmp_path, PROGRESSIVE), weights=tmp_path, checkpoints=tmp_path / "runs")
+    card, tensors = zoo.read("few", tmp_path)
+    assert UNetConfig(**card["network"]) == UNetConfig(**zoo.read("fashion_guided")[0]["network"])
+    assert card["steps"] == 4 and list(card["log"]) == ["8", "4"] and card["phases"] == [[8, 5], [4, 2]]
+    ends = [torch.load(tmp_path / "runs" / f"few_phase{n}.pt", weights_only=True)["ema"] for n in (8, 4)]
+    teacher = zoo.read("fashion_guided")[1]
+    moved = [max((a[key] - b[key]).abs().max().item() for key in a) for a, b in ((ends[0], teacher), (ends[1], ends[0]))]
+    assert all(0 < m < 0.05 for m in moved)
+    assert all(torch.equal(value, ends[1][key]) for key, value in tensors.items())
+
+
 def test_a_network_that_does_not_extend_its_start_is_refused(tmp_path, few_pictures):
     with pytest.raises(ValueError, match="no place for .*stem.weight"):
         train.run_recipe(recipe(tmp_path, 'init = "fashion"\n' + DIFFUSION), weights=tmp_path, checkpoints=tmp_path / "runs")
