@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13; do $$p -c pass 2>/d
 PY     := .venv/bin/python
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 # Each after those it starts from or learns from.
-RECIPES := fashion_classifier fashion fashion_weak fashion_noisy_classifier fashion_learned fashion_guided
+RECIPES := fashion_classifier fashion fashion_weak fashion_noisy_classifier fashion_learned fashion_guided fashion_few4
 CHROME := $(firstword $(shell command -v chromium || command -v google-chrome) $(wildcard /Applications/Google*Chrome.app))
 
 .DEFAULT_GOAL := help

@@ -15,8 +15,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "book" / "measured"
 SOLVERS = {"ddim": "DDIM", "dpmpp_2m": "DPM-Solver++(2M)", "adams": "exponential Adams", "heun": "Heun"}
 GUIDANCE = {"none": "none", "guided": "classifier-free", "interval": "classifier-free, 300 <= t <= 700 only",
             "rescaled": "classifier-free, rescaled, phi = 0.7", "thresholded": "classifier-free, dynamic thresholding, 99.5 %",
-            "autoguided": "autoguidance (weak network)", "classifier": "classifier guidance"}
-NETWORKS = {"fashion_guided": "guidance distilled"}
+            "autoguided": "autoguidance (weak network)", "classifier": "classifier guidance, noise grid rho = 30"}
+NETWORKS = {"fashion_guided": "guidance distilled", "fashion_few4": "guidance distilled, then progressive, 4 steps"}
 
 
 def mean(values: list[float]) -> float:

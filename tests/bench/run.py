@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from contestants import CLASSES, Contestant, Diffusers, Lucidrains, Ours, OursOnnx  # first: it silences progress bars
+from contestants import CLASSES, Contestant, Diffusers, Lucidrains, Ours, OursDistilled, OursOnnx  # first: it silences progress bars
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cost import convolution_peak, cost, exponents, plot  # noqa: E402
 
-from diffusion_core import adams, distilled, final, zoo
+from diffusion_core import adams, ddim, distilled, final, zoo
 from diffusion_core.data import CLASSES as CLASS_NAMES
 from diffusion_core.explorers import first_frame, strength_explorer
 from diffusion_core.explorers.strength import WEIGHTS
@@ -88,7 +88,7 @@ def training(contestants: list[Contestant], rounds: int, updates: int) -> dict[s
 def distilled_pictures(runs: int = 9) -> dict[str, dict[str, float]]:
     """Seconds for 16 guided pictures in one batch, each evaluation with w as an input, by ONNX Runtime; labels of row and column."""
     x, labels, ways = torch.randn(PICTURES, 1, 28, 28), torch.arange(PICTURES) % CLASSES, {}
-    for name, sampler, steps in (("fashion_guided", adams, 4), ("fashion_guided", adams, 8)):
+    for name, sampler, steps in (("fashion_few4", ddim, 4), ("fashion_guided", adams, 4), ("fashion_guided", adams, 8)):
         denoiser = distilled(onnx_denoiser(zoo.load(name)[1]), 0.25)
         ways[f"{name}, {sampler.__name__}, {steps} evaluations"] = lambda d=denoiser, s=sampler, n=steps: final(s(d, x, d.schedule, steps=n, cond=labels))
     return {name: spread(seconds) for name, seconds in interleaved(ways, runs).items()}
@@ -158,7 +158,7 @@ def main() -> None:
     for contestant in contestants:
         contestant.net.to(memory_format=torch.channels_last)  # the faster layout on CPUs, for all three
     results = {"machine": machine(), "rounds": rounds, "updates": updates, "networks": {c.name: size(c) for c in contestants},
-               "peak": convolution_peak() / 1e9, "sampling": sampling([OursOnnx(contestants[0]), *contestants], rounds),
+               "peak": convolution_peak() / 1e9, "sampling": sampling([OursOnnx(contestants[0]), *contestants, OursDistilled()], rounds),
                "training": training(contestants, rounds, updates), "distilled": distilled_pictures(), "cost": cost(), "slider": slider()}
     print(markdown(results))
     if not quick:

@@ -41,8 +41,10 @@ def test_the_solvers_rank_as_the_page_says():
         assert adams < second < ddim, n
 
 
-def test_four_distilled_evaluations_are_good_enough():
-    four, = rows("distilled", network="fashion_guided", evaluations=4)
+@pytest.mark.parametrize("network", ["fashion_guided", "fashion_few4"])
+def test_four_distilled_evaluations_are_good_enough(network):
+    four, = rows("distilled", network=network, evaluations=4)
+    assert len(four["frechet"]) == 3
     assert max(four["frechet"]) <= 1.5
 
 
