@@ -85,7 +85,7 @@ class _Sheet:
         self.canvas = FigureCanvasAgg(figure)
         self.dots = []
         for k, (name, colour) in enumerate((("forwards", BLUE), ("backwards", VERMILLION))):
-            axis = figure.add_axes((0.08 + 0.48 * k, 0.16, 0.43, 0.74), xlim=(-3.3, 3.3), ylim=(-3.3, 3.3), xlabel="$x_1$")
+            axis = figure.add_axes((0.11 + 0.46 * k, 0.18, 0.41, 0.72), xlim=(-3.3, 3.3), ylim=(-3.3, 3.3), xlabel="$x_1$")
             axis.set_title(name, fontsize=12)
             axis.set_xticks((-2, 0, 2))
             axis.set_yticks((-2, 0, 2), () if k else ("-2", "0", "2"))

@@ -54,3 +54,11 @@ def test_the_learned_variance_codes_better():
         if row["variance"] == "learned":
             mean, error = row["above_large"]
             assert mean + 3 * error < 0
+
+
+def test_the_ledger_is_what_the_runs_give():
+    spec = importlib.util.spec_from_file_location("ledger", ROOT / "recipes" / "ledger.py")
+    ledger = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ledger)
+    assert ledger.FILE.read_text("utf8") == ledger.text()
+    assert all(row[-1] == "reproduced" for row in ledger.exact_runs())
