@@ -6,7 +6,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13; do $$p -c pass 2>/d
 PY     := .venv/bin/python
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 # Each after those it starts from or learns from.
-RECIPES := fashion_classifier fashion fashion_weak fashion_noisy_classifier fashion_learned fashion_guided fashion_few4
+RECIPES := fashion_classifier fashion fashion_weak fashion_noisy_classifier fashion_learned fashion_guided fashion_few4 \
+           fashion_vae fashion_unet_short fashion_dit
+# What is measured, and trained only to be measured.
+TABLES  := fashion_tables fashion_fast fashion_likelihood fashion_editing fashion_practice scaling copying measured_page ledger
 CHROME := $(firstword $(shell command -v chromium || command -v google-chrome) $(wildcard /Applications/Google*Chrome.app))
 
 .DEFAULT_GOAL := help
@@ -40,8 +43,7 @@ bench: bench-setup      ## compare our speed with other packages, in an environm
 weights: setup   ## train again what the package ships (long; goes on where it stopped)
 	@echo "weights: training each recipe in recipes/"
 	@for recipe in $(RECIPES); do $(PY) -m diffusion_core.train recipes/$$recipe.toml || exit 1; done
-	@for table in tables fast likelihood; do $(PY) recipes/fashion_$$table.py || exit 1; done
-	@$(PY) recipes/measured_page.py
+	@for table in $(TABLES); do $(PY) recipes/$$table.py || exit 1; done
 
 outputs: setup   ## run the notebooks afresh and store their text outputs in them
 	@echo "outputs: running every notebook and storing what it prints"

@@ -19,11 +19,14 @@ from torch import Tensor
 
 from . import data, objectives, zoo
 from .denoisers import NetworkDenoiser
+from .dit import DiT
 from .evaluation import FashionClassifier, class_accuracy, frechet, statistics
 from .noisy_classifier import NoisyClassifier
 from .plots import progress
+from .schedules import Schedule
 from .training import Batch, Lanes, Objective, Run, Settings, fit
 from .unet import UNet, UNetConfig
+from .vae import VAE, VAEConfig, negative_elbo
 
 CHECKPOINTS = Path("runs")
 
@@ -34,7 +37,7 @@ def run_recipe(recipe_file: Path, weights: Path = zoo.FOLDER, checkpoints: Path 
     Raises ValueError for an unknown kind of recipe, and for processes that were launched together and did not find each other.
     """
     recipe = tomllib.loads(recipe_file.read_text("utf8"))
-    kinds = {"diffusion": diffusion, "progressive": progressive, "noisy-classifier": noisy_classifier, "classifier": classifier}
+    kinds = {"diffusion": diffusion, "progressive": progressive, "noisy-classifier": noisy_classifier, "classifier": classifier, "vae": vae}
     if recipe.get("kind") not in kinds:
         raise ValueError(f"{recipe_file.name}: kind must be one of {list(kinds)}, got {recipe.get('kind')!r}")
     accelerator = Accelerator()
@@ -48,10 +51,10 @@ def run_recipe(recipe_file: Path, weights: Path = zoo.FOLDER, checkpoints: Path 
     accelerator.wait_for_everyone()
 
 
-def diffusion(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[UNet, dict]:
+def diffusion(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[UNet | DiT, dict]:
     """The averaged network of a recipe and what its card says of it. [objective] names what is minimised in place of the weighted loss."""
     torch.manual_seed(recipe["training"].get("seed", Settings.seed))  # layer initialisation takes no generator
-    net = UNet(UNetConfig(**recipe["network"])).to(accelerator.device, memory_format=torch.channels_last)
+    net = zoo.network_of(recipe).to(accelerator.device, memory_format=torch.channels_last)
     if "init" in recipe:
         start_from(net, zoo.read(recipe["init"])[1])
     denoiser = NetworkDenoiser(net, zoo.schedule_of(recipe), recipe["predicts"])
@@ -91,6 +94,21 @@ def noisy_classifier(recipe: dict, checkpoints: Path, accelerator: Accelerator) 
                             **about(recipe, accelerator, run.step, run.seconds, run.log)}
 
 
+def vae(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[VAE, dict]:
+    """The averaged variational autoencoder of a recipe, and its card with its mean error and KL on the test pictures."""
+    torch.manual_seed(recipe["training"].get("seed", Settings.seed))  # layer initialisation takes no generator
+    net = VAE(VAEConfig(**recipe["network"])).to(accelerator.device)
+    pictures, source = pictures_of(recipe)
+    run = trained(NetworkDenoiser(net, Schedule.linear(1)), pictures, recipe, checkpoints, accelerator, negative_elbo)  # no time: any schedule
+    test = data.to_pictures(data.fashion_mnist("test")[0]).to(accelerator.device)
+    with torch.no_grad():
+        mean, _ = run.ema.shadow.encode(test)
+        _, kl = run.ema.shadow(test, torch.zeros_like(mean))
+        figures = {"test_squared_error": round(float(((run.ema.shadow.decode(mean) - test) ** 2).mean()), 4), "test_kl": round(float(kl.mean()), 2)}
+    return run.ema.shadow, {"data": source, "network": net.config.to_dict(), "figures": figures,
+                            **about(recipe, accelerator, run.step, run.seconds, run.log)}
+
+
 def start_from(net: UNet, tensors: dict[str, Tensor]) -> None:
     """Give net the weights of another network that it extends: new parameters stay, further output channels start at 0.
 
@@ -126,8 +144,8 @@ def objective_of(recipe: dict, accelerator: Accelerator) -> Objective | None:
 
 def about(recipe: dict, accelerator: Accelerator, steps: int, seconds: float, log: list | dict) -> dict:
     """What every card of a trained network says: where it started, how it was trained, and the log (one for each phase, by its steps)."""
-    origin = {key: recipe[key] for key in ("init", "teacher", "objective", "phases", "w_max") if key in recipe}
-    return {"schedule": recipe["schedule"], **origin, "training": recipe["training"], "steps": steps, "minutes": round(seconds / 60, 1),
+    origin = {key: recipe[key] for key in ("architecture", "schedule", "init", "teacher", "objective", "phases", "w_max") if key in recipe}
+    return {**origin, "training": recipe["training"], "steps": steps, "minutes": round(seconds / 60, 1),
             "processes": accelerator.num_processes, "threads": torch.get_num_threads(), "log": log}
 
 

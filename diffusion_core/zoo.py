@@ -12,10 +12,12 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from .denoisers import NetworkDenoiser
+from .dit import DiT, DiTConfig
 from .evaluation import FashionClassifier
 from .noisy_classifier import NoisyClassifier
 from .schedules import Schedule
 from .unet import UNet, UNetConfig
+from .vae import VAE, VAEConfig
 
 FOLDER = Path(__file__).with_name("weights")
 
@@ -25,17 +27,25 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.safetensors"))
 
 
-def load(name: str, folder: Path = FOLDER) -> tuple[UNet, NetworkDenoiser, dict]:
+def load(name: str, folder: Path = FOLDER) -> tuple[UNet | DiT, NetworkDenoiser, dict]:
     """(net, denoiser, card) of a shipped diffusion network, in evaluation mode, on the CPU; denoiser.schedule is its schedule.
 
     Raises ValueError for a name that is not shipped or is no diffusion network, and for a file that is truncated or altered.
     """
     card, tensors = read(name, folder)
-    if card["kind"] != "diffusion":
+    if card["kind"] not in ("diffusion", "progressive"):  # a progressively distilled network is one, called at its own few times
         raise ValueError(f"{name!r} is a {card['kind']}, not a diffusion network")
-    net = UNet(UNetConfig(**card["network"])).to(memory_format=torch.channels_last)  # a quarter faster on CPUs
+    net = network_of(card).to(memory_format=torch.channels_last)  # a quarter faster on CPUs
     _fill(net, tensors, name)
     return net, NetworkDenoiser(net, schedule_of(card), card["predicts"], clip=card["clip"]), card
+
+
+def network_of(card: dict) -> UNet | DiT:
+    """The network a card or recipe describes, with new weights: its architecture, "unet" unless it says "dit", of the table network."""
+    makers = {"unet": lambda table: UNet(UNetConfig(**table)), "dit": lambda table: DiT(DiTConfig(**table))}
+    if (name := card.get("architecture", "unet")) not in makers:
+        raise ValueError(f"architecture must be one of {list(makers)}, got {name!r}")
+    return makers[name](card["network"])
 
 
 def schedule_of(card: dict) -> Schedule:
@@ -60,6 +70,16 @@ def load_noisy_classifier(name: str = "fashion_noisy_classifier", folder: Path =
     if card["kind"] != "noisy-classifier":
         raise ValueError(f"{name!r} is a {card['kind']}, not a noisy-classifier")
     net = NoisyClassifier(UNetConfig(**card["network"]))
+    _fill(net, tensors, name)
+    return net
+
+
+def load_vae(name: str = "fashion_vae", folder: Path = FOLDER) -> VAE:
+    """The shipped variational autoencoder, in evaluation mode. Raises ValueError for what is none, as `load` does."""
+    card, tensors = read(name, folder)
+    if card["kind"] != "vae":
+        raise ValueError(f"{name!r} is a {card['kind']}, not a vae")
+    net = VAE(VAEConfig(**card["network"]))
     _fill(net, tensors, name)
     return net
 
@@ -91,7 +111,7 @@ def save(name: str, net: nn.Module, card: dict, folder: Path = FOLDER) -> None:
 
 
 def tables(name: str, folder: Path = FOLDER) -> dict:
-    """What a recipe measured: "fashion" (chapter 3), "fashion_fast" or "fashion_likelihood" (recipes/ says how); raises ValueError for a name without tables."""
+    """What the recipe recipes/NAME.py or recipes/NAME_tables.py measured, as "fashion" or "scaling"; raises ValueError for a name without tables."""
     path = folder / f"{name}_tables.json"
     if not path.is_file():
         raise ValueError(f"no tables for {name!r}: there are {', '.join(sorted(p.stem for p in folder.glob('*_tables.json'))) or 'none'}")

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from diffusion_core import NULL, Schedule, zoo
-from diffusion_core.dit import Block, DiT, DiTConfig, positions
+from diffusion_core.dit import Block, DiT, DiTConfig, modulated, positions
 
 CONFIGS = {
     "plain": DiTConfig(width=16, depth=2, heads=2, classes=3),
@@ -50,6 +50,12 @@ def test_output_starts_at_zero_and_every_parameter_can_learn(config):
 def test_a_block_starts_as_the_identity():
     block, x = Block(16, 2), torch.randn(2, 9, 16)
     assert torch.equal(block(x, torch.randn(2, 16)), x)
+
+
+def test_no_scale_and_shift_leave_the_normalised_token():
+    x, zero = 3 * torch.randn(2, 9, 16) + 1, torch.zeros(2, 1, 16)
+    assert torch.allclose(modulated(x, zero, zero), nn.LayerNorm(16, eps=1e-6, elementwise_affine=False)(x), atol=1e-6)
+    assert torch.allclose(modulated(x, zero + 5, zero + 1), 2 * modulated(x, zero, zero) + 5, atol=1e-5)
 
 
 def test_attention_is_torchs():
