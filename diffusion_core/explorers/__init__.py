@@ -8,6 +8,7 @@ from .explorer import Explorer, first_frame
 from .figure import Control, Frame
 from .forward import forward_explorer
 from .interval import interval_explorer
+from .loss_spending import loss_spending_explorer
 from .particles import particles_explorer
 from .reverse_kernel import reverse_kernel_explorer
 from .steps_eta import steps_eta_explorer
@@ -25,6 +26,7 @@ __all__ = [
     "first_frame",
     "forward_explorer",
     "interval_explorer",
+    "loss_spending_explorer",
     "particles_explorer",
     "reverse_kernel_explorer",
     "steps_eta_explorer",
