@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig
 
 FOLDER = Path(__file__).with_name("weights")
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def names(folder: Path = FOLDER) -> list[str]:
@@ -32,11 +34,9 @@ def load(name: str, folder: Path = FOLDER) -> tuple[UNet | DiT, NetworkDenoiser,
 
     Raises ValueError for a name that is not shipped or is no diffusion network, and for a file that is truncated or altered.
     """
-    card, tensors = read(name, folder)
-    if card["kind"] not in ("diffusion", "progressive"):  # a progressively distilled network is one, called at its own few times
-        raise ValueError(f"{name!r} is a {card['kind']}, not a diffusion network")
-    net = network_of(card).to(memory_format=torch.channels_last)  # a quarter faster on CPUs
-    _fill(net, tensors, name)
+    # A progressively distilled network is a diffusion network, called at its own few times.
+    card, tensors = _read_kind(name, folder, "diffusion network", "diffusion", "progressive")
+    net = _filled(network_of(card).to(memory_format=torch.channels_last), tensors, name)  # a quarter faster on CPUs
     return net, NetworkDenoiser(net, schedule_of(card), card["predicts"], clip=card["clip"]), card
 
 
@@ -59,29 +59,19 @@ def schedule_of(card: dict) -> Schedule:
 def load_classifier(name: str = "fashion_classifier", folder: Path = FOLDER) -> FashionClassifier:
     """The shipped classifier whose features measure samples, in evaluation mode."""
     _, tensors = read(name, folder)
-    net = FashionClassifier()
-    _fill(net, tensors, name)
-    return net
+    return _filled(FashionClassifier(), tensors, name)
 
 
 def load_noisy_classifier(name: str = "fashion_noisy_classifier", folder: Path = FOLDER) -> NoisyClassifier:
     """The shipped classifier of noised pictures, for `classifier_guided`, in evaluation mode."""
-    card, tensors = read(name, folder)
-    if card["kind"] != "noisy-classifier":
-        raise ValueError(f"{name!r} is a {card['kind']}, not a noisy-classifier")
-    net = NoisyClassifier(UNetConfig(**card["network"]))
-    _fill(net, tensors, name)
-    return net
+    card, tensors = _read_kind(name, folder, "noisy-classifier", "noisy-classifier")
+    return _filled(NoisyClassifier(UNetConfig(**card["network"])), tensors, name)
 
 
 def load_vae(name: str = "fashion_vae", folder: Path = FOLDER) -> VAE:
     """The shipped variational autoencoder, in evaluation mode. Raises ValueError for what is none, as `load` does."""
-    card, tensors = read(name, folder)
-    if card["kind"] != "vae":
-        raise ValueError(f"{name!r} is a {card['kind']}, not a vae")
-    net = VAE(VAEConfig(**card["network"]))
-    _fill(net, tensors, name)
-    return net
+    card, tensors = _read_kind(name, folder, "vae", "vae")
+    return _filled(VAE(VAEConfig(**card["network"])), tensors, name)
 
 
 def read(name: str, folder: Path = FOLDER) -> tuple[dict, dict[str, torch.Tensor]]:
@@ -96,6 +86,14 @@ def read(name: str, folder: Path = FOLDER) -> tuple[dict, dict[str, torch.Tensor
         return card, load_tensors(raw)
     except SafetensorError as error:
         raise ValueError(f"{path.name} is no safetensors file: {error}") from error
+
+
+def _read_kind(name: str, folder: Path, what: str, *kinds: str) -> tuple[dict, dict[str, torch.Tensor]]:
+    """`read` of weights of one of these kinds; raises ValueError for others, saying that they are no `what`."""
+    card, tensors = read(name, folder)
+    if card["kind"] not in kinds:
+        raise ValueError(f"{name!r} is a {card['kind']}, not a {what}")
+    return card, tensors
 
 
 def save(name: str, net: nn.Module, card: dict, folder: Path = FOLDER) -> None:
@@ -131,11 +129,12 @@ def _replace(path: Path, raw: bytes) -> None:
     os.replace(partial, path)
 
 
-def _fill(net: nn.Module, tensors: dict[str, torch.Tensor], name: str) -> None:
+def _filled(net: Net, tensors: dict[str, torch.Tensor], name: str) -> Net:
+    """net with these tensors, in evaluation mode and without gradients."""
     expected = {key: tuple(value.shape) for key, value in net.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in tensors.items()}
     if expected != found:
         missing, extra = sorted(expected.items() - found.items()), sorted(found.items() - expected.items())
         raise ValueError(f"weights {name!r} do not fit their network: missing {missing}, not expected {extra}")
     net.load_state_dict(tensors)
-    net.eval().requires_grad_(False)
+    return net.eval().requires_grad_(False)

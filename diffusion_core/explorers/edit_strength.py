@@ -12,11 +12,11 @@ from ..schedules import timesteps
 from .explorer import Explorer
 from .figure import Control, Frame
 from .pictures import tile
+from .refine import PREVIEW_STEPS, STEPS
 
 STRENGTHS = tuple(k / 10 for k in range(1, 11))  # t0 / T
 STILL_STRENGTHS = (0.3, 0.5, 0.7, 0.9)
 METHODS = ("inversion", "fresh noise")
-PREVIEW_STEPS, STEPS = 4, 20
 
 
 def edit_strength_explorer(

@@ -12,12 +12,12 @@ from ..schedules import timesteps
 from .explorer import Explorer
 from .figure import Control, Frame
 from .pictures import WHITE, tile
+from .refine import STEPS, refined
 
 WEIGHTS = (0.0, 0.25, 1.0, 2.0, 4.0, 8.0)
 LOWS = (1, 200, 300, 400, 600)
 HIGHS = (1000, 900, 800, 700, 500)
 STILL_WEIGHTS, STILL_LOWS, STILL_HIGHS = (1.0, 4.0), (1, 300), (1000, 700)
-PREVIEW_STEPS, STEPS = 4, 20
 COLUMNS = 6
 STRIP = 8  # height in pixels of the strip that shows which steps are guided
 GUIDED, ALONE = 0, 190
@@ -41,15 +41,8 @@ def interval_explorer(denoiser: Denoiser, class_names: Sequence[str], shape: tup
         leaning = interval_guided(denoiser, w, low, high)
         inside = guided_steps(len(denoiser.schedule), w, low, high)
         where = f"w = {w:g}, t from {low} to {high}" if low <= high else "empty interval: no guidance"
-        for k, step in enumerate(ddim(leaning, x_T, denoiser.schedule, steps=PREVIEW_STEPS, cond=cond), 1):
-            if k < PREVIEW_STEPS:
-                yield None
-        preview = with_strip(tile(step.x, COLUMNS), inside)
-        yield Frame(preview, f"{where}: preview in {PREVIEW_STEPS} steps")
-        for k, step in enumerate(ddim(leaning, x_T, denoiser.schedule, steps=STEPS, cond=cond), 1):
-            if k < STEPS:
-                yield Frame(preview, f"{where}: preview, refining {k} / {STEPS}")
-        yield Frame(with_strip(tile(step.x, COLUMNS), inside), f"{where}: {sum(inside)} of {STEPS} steps guided")
+        yield from refined(lambda n: ddim(leaning, x_T, denoiser.schedule, steps=n, cond=cond), lambda x: with_strip(tile(x, COLUMNS), inside), where,
+                           f"{where}: {sum(inside)} of {STEPS} steps guided")
 
     return Explorer(
         draw,

@@ -10,10 +10,10 @@ from ..samplers import ddim
 from .explorer import Explorer
 from .figure import Control, Frame
 from .pictures import tile
+from .refine import STEPS, refined
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 STILL_WEIGHTS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-PREVIEW_STEPS, STEPS = 4, 20
 COLUMNS = 4
 MIXED = -1  # the class control's value for "all classes, one after the other"
 
@@ -40,15 +40,8 @@ def strength_explorer(
         cond = torch.arange(pictures) % len(class_names) if label == MIXED else torch.full((pictures,), label)
         what = "all classes" if label == MIXED else class_names[label]
         leaning = guided(denoiser, w)
-        for k, step in enumerate(ddim(leaning, x_T, denoiser.schedule, steps=PREVIEW_STEPS, cond=cond), 1):
-            if k < PREVIEW_STEPS:
-                yield None
-        preview = tile(step.x, COLUMNS)
-        yield Frame(preview, f"{what}, w = {w:g}: preview in {PREVIEW_STEPS} steps")
-        for k, step in enumerate(ddim(leaning, x_T, denoiser.schedule, steps=STEPS, cond=cond), 1):
-            if k < STEPS:
-                yield Frame(preview, f"{what}, w = {w:g}: preview, refining {k} / {STEPS}")
-        yield Frame(tile(step.x, COLUMNS), f"{what}, w = {w:g} (scale 1 + w = {1 + w:g}), {STEPS} steps")
+        yield from refined(lambda n: ddim(leaning, x_T, denoiser.schedule, steps=n, cond=cond), lambda x: tile(x, COLUMNS), f"{what}, w = {w:g}",
+                           f"{what}, w = {w:g} (scale 1 + w = {1 + w:g}), {STEPS} steps")
 
     labels = [MIXED, *range(len(class_names))]
     return Explorer(

@@ -7,8 +7,6 @@ from built import pages
 # (rule, start of the CSS path that axe gives): markup of the theme and of docutils, which the book does not write.
 KNOWN = {
     ("region", ".sidebar-primary-items__start"),   # the book's title in the side bar
-    ("summary-name", "summary"),                    # the arrow that unfolds a chapter there
-    ("summary-name", 'details[open="open"] > summary'),
     ("aria-deprecated-role", "#id"),                # docutils' entries of a list of references
     ("aria-allowed-role", "#id"),
     ("aria-required-children", ".citation-list"),

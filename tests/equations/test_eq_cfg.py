@@ -5,26 +5,14 @@ import math
 import pytest
 import torch
 from bindings import checks
-from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
+from plane import EXACT, LABELS, MEANS, PLANE, SCHEDULE, WEIGHTS, diffused, double, gradient, log_p
+from torch.distributions import Normal
 
-from diffusion_core import NULL, GaussianMixture, Schedule, ddim, ddpm, final, guided, q_sample
+from diffusion_core import NULL, GaussianMixture, ddim, ddpm, final, guided, q_sample
 from diffusion_core.training import drop_labels
 
-SCHEDULE = Schedule.cosine(1000)
 TIMES = pytest.mark.parametrize("t", [50, 400, 900])
 W = 3.0
-
-
-def double(values):
-    return torch.tensor(values, dtype=torch.float64)
-
-
-# A plane with three classes; the first has two parts.
-WEIGHTS, MEANS = double([0.3, 0.2, 0.3, 0.2]), double([[-1.1, 0.9], [1.1, 0.9], [1.3, -0.6], [-0.5, -1.0]])
-COVARIANCES = torch.stack([double([[0.2, 0.1], [0.1, 0.3]]) * k for k in (1.0, 0.7, 0.5, 0.9)])
-LABELS = torch.tensor([0, 0, 1, 2])
-PLANE = GaussianMixture(WEIGHTS, MEANS, COVARIANCES, labels=LABELS)
-EXACT = PLANE.denoiser(SCHEDULE)
 
 # Two classes on a line, at -1 and 1, of variance 1/4: p(y = 1 | x0) is the logistic function of 8 x0.
 VARIANCE = 0.25
@@ -33,26 +21,9 @@ PAIR_EXACT = PAIR.denoiser(SCHEDULE)
 LINE = torch.linspace(-7, 7, 7001, dtype=torch.float64)
 
 
-def diffused(t, parts):
-    """The diffused parts of the plane as a distribution of torch.distributions."""
-    a = SCHEDULE.alpha_bar[t]
-    covariances = a * COVARIANCES[parts] + (1 - a) * torch.eye(2, dtype=torch.float64)
-    normal = MultivariateNormal(a.sqrt() * MEANS[parts], covariances)
-    return MixtureSameFamily(Categorical(WEIGHTS[parts]), normal)
-
-
-def log_p(x, t):
-    return diffused(t, slice(None)).log_prob(x)
-
-
 def log_classifier(x, t, label):
     """log p_t(label | x) up to a constant."""
     return diffused(t, LABELS == label).log_prob(x) - log_p(x, t)
-
-
-def gradient(function, x):
-    x = x.clone().requires_grad_()
-    return torch.autograd.grad(function(x).sum(), x)[0]
 
 
 def some_points(seed=0):

@@ -5,36 +5,12 @@ import math
 import pytest
 import torch
 from bindings import checks
-from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+from plane import EXACT, LABELS, SCHEDULE, WEIGHTS, double, gradient, log_p
 
 from diffusion_core import GaussianMixture, Prediction, Schedule, autoguided, classifier_guided, ddim, final, guided, interval_guided, rescaled
 from diffusion_core.denoisers import FunctionDenoiser
 
-SCHEDULE = Schedule.cosine(1000)
 TIMES = pytest.mark.parametrize("t", [50, 400, 900])
-
-
-def double(values):
-    return torch.tensor(values, dtype=torch.float64)
-
-
-WEIGHTS, MEANS = double([0.3, 0.2, 0.3, 0.2]), double([[-1.1, 0.9], [1.1, 0.9], [1.3, -0.6], [-0.5, -1.0]])
-COVARIANCES = torch.stack([double([[0.2, 0.1], [0.1, 0.3]]) * k for k in (1.0, 0.7, 0.5, 0.9)])
-LABELS = torch.tensor([0, 0, 1, 2])
-PLANE = GaussianMixture(WEIGHTS, MEANS, COVARIANCES, labels=LABELS)
-EXACT = PLANE.denoiser(SCHEDULE)
-
-
-def log_p(x, t, label=None):
-    """log p_t(x | label) by torch.distributions."""
-    parts, a = (slice(None) if label is None else LABELS == label), SCHEDULE.alpha_bar[t]
-    normal = MultivariateNormal(a.sqrt() * MEANS[parts], a * COVARIANCES[parts] + (1 - a) * torch.eye(2, dtype=torch.float64))
-    return MixtureSameFamily(Categorical(WEIGHTS[parts]), normal).log_prob(x)
-
-
-def gradient(function, x):
-    x = x.clone().requires_grad_()
-    return torch.autograd.grad(function(x).sum(), x)[0]
 
 
 def some_points(n=200):

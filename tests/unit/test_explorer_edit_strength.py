@@ -6,7 +6,8 @@ import pytest
 import torch
 from explorer_toys import SHAPE, Counting
 
-from diffusion_core.explorers.edit_strength import METHODS, PREVIEW_STEPS, STEPS, STRENGTHS, edit_strength_explorer
+from diffusion_core.explorers.edit_strength import METHODS, STRENGTHS, edit_strength_explorer
+from diffusion_core.explorers.refine import PREVIEW_STEPS, STEPS
 
 X = torch.linspace(-1, 1, 3 * 64).reshape(3, *SHAPE)
 NAMES = ["a", "b", "c"]

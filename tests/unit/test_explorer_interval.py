@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from diffusion_core import Prediction, Schedule, ddim, final, guided
-from diffusion_core.explorers.interval import (ALONE, GUIDED, HIGHS, LOWS, PREVIEW_STEPS, STEPS, WEIGHTS, guided_steps, interval_explorer)
+from diffusion_core.explorers.interval import ALONE, GUIDED, HIGHS, LOWS, WEIGHTS, guided_steps, interval_explorer
 from diffusion_core.explorers.pictures import tile
+from diffusion_core.explorers.refine import PREVIEW_STEPS, STEPS
 
 SHAPE, NAMES = (1, 4, 4), ["a", "b", "c"]
 
