@@ -7,9 +7,9 @@ PY     := .venv/bin/python
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo)
 # Each after those it starts from or learns from.
 RECIPES := fashion_classifier fashion fashion_weak fashion_noisy_classifier fashion_learned fashion_guided fashion_few4 \
-           fashion_vae fashion_unet_short fashion_dit
+           fashion_vae fashion_unet_short fashion_dit pixels_raster pixels_any pixels_coarse pixels_patch
 # What is measured, and trained only to be measured.
-TABLES  := fashion_tables fashion_fast fashion_likelihood fashion_editing fashion_practice scaling copying measured_page ledger
+TABLES  := fashion_tables fashion_fast fashion_likelihood fashion_editing fashion_practice scaling copying pixels_tables measured_page ledger
 CHROME := $(firstword $(shell command -v chromium || command -v google-chrome) $(wildcard /Applications/Google*Chrome.app))
 
 .DEFAULT_GOAL := help

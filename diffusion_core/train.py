@@ -7,6 +7,7 @@ their card. Pictures are the full training set of Fashion-MNIST (`data.fashion_m
 
 import argparse
 import copy
+import functools
 import os
 import time
 import tomllib
@@ -22,6 +23,8 @@ from .denoisers import NetworkDenoiser
 from .dit import DiT
 from .evaluation import FashionClassifier, class_accuracy, frechet, statistics
 from .noisy_classifier import NoisyClassifier
+from .patches import PatchConfig, PatchNet, measured_bound, patch_loss
+from .pixels import PixelConfig, PixelNet, measured_bits, pixel_loss
 from .plots import progress
 from .schedules import Schedule
 from .training import Batch, Lanes, Objective, Run, Settings, fit
@@ -37,7 +40,8 @@ def run_recipe(recipe_file: Path, weights: Path = zoo.FOLDER, checkpoints: Path 
     Raises ValueError for an unknown kind of recipe, and for processes that were launched together and did not find each other.
     """
     recipe = tomllib.loads(recipe_file.read_text("utf8"))
-    kinds = {"diffusion": diffusion, "progressive": progressive, "noisy-classifier": noisy_classifier, "classifier": classifier, "vae": vae}
+    kinds = {"diffusion": diffusion, "progressive": progressive, "noisy-classifier": noisy_classifier, "classifier": classifier, "vae": vae,
+             "pixels": pixels, "patches": patches}
     if recipe.get("kind") not in kinds:
         raise ValueError(f"{recipe_file.name}: kind must be one of {list(kinds)}, got {recipe.get('kind')!r}")
     accelerator = Accelerator()
@@ -105,6 +109,32 @@ def vae(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[VAE,
         mean, _ = run.ema.shadow.encode(test)
         _, kl = run.ema.shadow(test, torch.zeros_like(mean))
         figures = {"test_squared_error": round(float(((run.ema.shadow.decode(mean) - test) ** 2).mean()), 4), "test_kl": round(float(kl.mean()), 2)}
+    return run.ema.shadow, {"data": source, "network": net.config.to_dict(), "figures": figures,
+                            **about(recipe, accelerator, run.step, run.seconds, run.log)}
+
+
+def pixels(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[PixelNet, dict]:
+    """The averaged pixel model of a recipe, and its card with its bits a dimension on the test pictures."""
+    torch.manual_seed(recipe["training"].get("seed", Settings.seed))  # layer initialisation takes no generator
+    config = PixelConfig(**recipe["network"])
+    net = PixelNet(config).to(accelerator.device)
+    pictures, source = pictures_of(recipe)
+    holder = NetworkDenoiser(net, Schedule.linear(config.size**2))  # t counts hidden pixels; no noise is added
+    run = trained(holder, pictures, recipe, checkpoints, accelerator, functools.partial(pixel_loss, config))
+    images, labels = data.fashion_mnist("test", source="full")
+    test = data.to_pictures(images).to(accelerator.device), torch.from_numpy(labels).long().to(accelerator.device)
+    return run.ema.shadow, {"data": source, "network": config.to_dict(), "figures": measured_bits(run.ema.shadow, *test),
+                            **about(recipe, accelerator, run.step, run.seconds, run.log)}
+
+
+def patches(recipe: dict, checkpoints: Path, accelerator: Accelerator) -> tuple[PatchNet, dict]:
+    """The averaged patch model of a recipe, and its card with its bound in bits a dimension on the test pictures."""
+    torch.manual_seed(recipe["training"].get("seed", Settings.seed))  # layer initialisation takes no generator
+    net = PatchNet(PatchConfig(**recipe["network"])).to(accelerator.device)
+    pictures, source = pictures_of(recipe)
+    run = trained(NetworkDenoiser(net, net.schedule), pictures, recipe, checkpoints, accelerator, patch_loss)
+    images, _ = data.fashion_mnist("test", source="full")
+    figures = measured_bound(run.ema.shadow, data.to_pictures(images).to(accelerator.device))
     return run.ema.shadow, {"data": source, "network": net.config.to_dict(), "figures": figures,
                             **about(recipe, accelerator, run.step, run.seconds, run.log)}
 

@@ -16,6 +16,8 @@ from .denoisers import NetworkDenoiser
 from .dit import DiT, DiTConfig
 from .evaluation import FashionClassifier
 from .noisy_classifier import NoisyClassifier
+from .patches import PatchConfig, PatchNet
+from .pixels import PixelConfig, PixelNet
 from .schedules import Schedule
 from .unet import UNet, UNetConfig
 from .vae import VAE, VAEConfig
@@ -72,6 +74,18 @@ def load_vae(name: str = "fashion_vae", folder: Path = FOLDER) -> VAE:
     """The shipped variational autoencoder, in evaluation mode. Raises ValueError for what is none, as `load` does."""
     card, tensors = _read_kind(name, folder, "vae", "vae")
     return _filled(VAE(VAEConfig(**card["network"])), tensors, name)
+
+
+def load_pixels(name: str, folder: Path = FOLDER) -> PixelNet:
+    """A shipped pixel model, in evaluation mode. Raises ValueError for what is none, as `load` does."""
+    card, tensors = _read_kind(name, folder, "pixel model", "pixels")
+    return _filled(PixelNet(PixelConfig(**card["network"])), tensors, name)
+
+
+def load_patches(name: str = "pixels_patch", folder: Path = FOLDER) -> PatchNet:
+    """The shipped patch model, in evaluation mode. Raises ValueError for what is none, as `load` does."""
+    card, tensors = _read_kind(name, folder, "patch model", "patches")
+    return _filled(PatchNet(PatchConfig(**card["network"])), tensors, name)
 
 
 def read(name: str, folder: Path = FOLDER) -> tuple[dict, dict[str, torch.Tensor]]:

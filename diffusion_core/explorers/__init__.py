@@ -6,6 +6,7 @@ from .elbo_gap import elbo_gap_explorer
 from .ema_half_life import ema_explorer
 from .explorer import Explorer, first_frame
 from .figure import Control, Frame
+from .fill_order import fill_order_explorer
 from .forward import forward_explorer
 from .interval import interval_explorer
 from .loss_spending import loss_spending_explorer
@@ -23,6 +24,7 @@ __all__ = [
     "edit_strength_explorer",
     "elbo_gap_explorer",
     "ema_explorer",
+    "fill_order_explorer",
     "first_frame",
     "forward_explorer",
     "interval_explorer",

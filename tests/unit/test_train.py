@@ -9,6 +9,8 @@ import torch
 
 from diffusion_core import UNetConfig, data, train, zoo
 from diffusion_core.dit import DiTConfig
+from diffusion_core.patches import PatchConfig
+from diffusion_core.pixels import PixelConfig
 from diffusion_core.vae import VAEConfig
 
 DIFFUSION = """
@@ -87,7 +89,7 @@ def test_every_shipped_recipe_runs(tmp_path, few_pictures, file):
     shipped, start = zoo.read(file.stem)[0], zoo.read(card["init"])[1] if "init" in card else None
     different = {"sha256", "steps", "minutes", "log", "training", "recipe", "processes", "threads", "data", "test_accuracy_by_t", "figures", "network"}
     assert {k: v for k, v in card.items() if k not in different} == {k: v for k, v in shipped.items() if k not in different}
-    config = {"vae": VAEConfig, "dit": DiTConfig}.get(card.get("architecture", card["kind"]), UNetConfig)
+    config = {"vae": VAEConfig, "dit": DiTConfig, "pixels": PixelConfig, "patches": PatchConfig}.get(card.get("architecture", card["kind"]), UNetConfig)
     assert config(**card["network"]) == config(**shipped["network"])
     assert card["kind"] != "noisy-classifier" or set(card["test_accuracy_by_t"]) == {"1", "200", "400", "600", "800"}
     if start is not None:

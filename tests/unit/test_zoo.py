@@ -122,4 +122,4 @@ def test_shipped_weights_load_and_their_cards_are_complete(name):
     assert all(bool(v.isfinite().all()) for v in tensors.values())
     assert (zoo.FOLDER / f"{name}.safetensors").stat().st_size < 4_000_000
     {"diffusion": zoo.load, "progressive": zoo.load, "classifier": zoo.load_classifier, "noisy-classifier": zoo.load_noisy_classifier,
-     "vae": zoo.load_vae}[card["kind"]](name)
+     "vae": zoo.load_vae, "pixels": zoo.load_pixels, "patches": zoo.load_patches}[card["kind"]](name)

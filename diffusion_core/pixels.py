@@ -85,7 +85,7 @@ class PixelConfig:
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A 3 x 3 convolution that sees, in raster order, the pixels before its own, and with `own` that one too (van den Oord et al. 2016, figure 2)."""
+    """A 3 x 3 convolution that sees, in raster order, the pixels before its own, and with `own` that one too (van den Oord et al. 2016, section 3.4)."""
 
     def __init__(self, inputs: int, outputs: int, own: bool) -> None:
         super().__init__(inputs, outputs, 3, padding=1)

@@ -36,7 +36,7 @@ def expected(net: PixelNet, x: Tensor, hidden: Tensor) -> Tensor:
 def fill_order_explorer(net: PixelNet, pictures: Tensor, names: list[str], *, seed: int = 0) -> Explorer:
     """Pictures of levels (N, size, size), called `names`, revealed in three orders to a network for any order.
 
-    Four panels: what is shown (the rest in blue); the mean of what the network expects; its doubt, from white to red at log2 K bits; and all hidden
+    Four panels: what is shown (the rest in blue); the mean of what the network expects; its doubt, from white to orange at log2 K bits; and all hidden
     pixels drawn at once, each by itself, always with the same random numbers. Raises ValueError for a network in a fixed order and for other shapes.
     """
     size, levels = net.config.size, net.config.levels
@@ -72,7 +72,7 @@ def fill_order_explorer(net: PixelNet, pictures: Tensor, names: list[str], *, se
         ],
         title="In which order, and how far?",
         alt="Four panels of 14 x 14 pixels: the pixels shown so far, with the hidden ones in blue; the network's mean guess of the whole picture; its doubt about "
-        "each hidden pixel, white for none and red for much; and the picture with all hidden pixels drawn at once.",
+        "each hidden pixel, white for none and orange for much; and the picture with all hidden pixels drawn at once.",
         stills={"shown": STILL_SHOWN, "picture": names[:2]},
     )
 
