@@ -56,6 +56,20 @@ def test_nothing_is_written_to_stderr(path, executed):
         assert not errors, f"code cell {number}: {errors}"
 
 
+@NOTEBOOKS
+def test_exercises_are_solved_and_checked_in_cells_that_nbgrader_knows(path):
+    notebook, cells = read(path)
+    marked = [cell for cell in cells if "nbgrader" in cell.metadata]
+    ids = [cell.metadata.nbgrader.grade_id for cell in marked]
+    labels = re.findall(r":label: ex-([\w-]+)", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"))
+    assert len(labels) >= 3 and ids == [name for label in labels for name in (label, f"{label}-check")]
+    for solution, check in zip(marked[::2], marked[1::2], strict=True):
+        a, b = solution.metadata.nbgrader, check.metadata.nbgrader
+        assert (a.solution, a.grade, a.locked, a.schema_version) == (True, False, False, 3) and not solution.outputs, a.grade_id
+        assert (b.solution, b.grade, b.locked, b.schema_version) == (False, True, True, 3) and b.points > 0, b.grade_id
+        assert "assert" in check.source or "grade_" in check.source, f"{b.grade_id} accepts anything"
+
+
 def test_the_table_of_contents_lists_every_notebook_and_no_other():
     toc = yaml.safe_load((notebooks.ROOT / "_toc.yml").read_text())
     listed = set(re.findall(r"'(?:file|root)': '(chapters/[^']*/\d\d_\w+)'", repr(toc)))
