@@ -46,15 +46,19 @@ class Visitor:
         self.browser, self.address = browser, address
         self.contexts, self.complaints = [], []
 
-    def open(self, name: str, width: int = 1280) -> Page:
+    def open(self, name: str, width: int = 1280, extra: dict[str, str] | None = None) -> Page:
+        """The page; extra are pages that the built book does not hold, name -> HTML."""
         context = self.browser.new_context(viewport={"width": width, "height": 900})
         context.set_default_timeout(60_000)  # a machine busy with other work is slow, not wrong
         self.contexts.append(context)
         page = context.new_page()
         page.on("request", self.check_host)
         page.on("response", lambda r: r.status >= 400 and self.complaints.append(f"{r.status} {r.url}"))
-        page.on("console", lambda m: m.type == "error" and self.complaints.append(f"console: {m.text}"))
+        # A browser asks every host for /favicon.ico while a page names no other: of the book's only the one that leads to the welcome page.
+        page.on("console", lambda m: m.type == "error" and not m.location["url"].endswith("/favicon.ico") and self.complaints.append(f"console: {m.text}"))
         page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        for other, html in (extra or {}).items():
+            page.route(self.address + other, lambda route, _, html=html: route.fulfill(body=html, content_type="text/html"))
         page.goto(self.address + name, wait_until="load")
         page.wait_for_function("!window.MathJax?.startup || window.MathJax.startup.promise.then(() => true)")
         page.wait_for_function("document.querySelectorAll('.explorer-host:not([data-mounted])').length == 0")
@@ -66,10 +70,16 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(browser, address):
-    """Function (page name, width) -> open page. The test fails if any page it opened complained."""
+def visit(visitor):
+    """Function as `Visitor.open`."""
+    return visitor.open
+
+
+@pytest.fixture
+def visitor(browser, address):
+    """A Visitor; the test fails if any page it opened complained."""
     visitor = Visitor(browser, address)
-    yield visitor.open
+    yield visitor
     for context in visitor.contexts:
         context.close()
     assert not visitor.complaints, "\n".join(visitor.complaints)
