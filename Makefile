@@ -13,7 +13,7 @@ TABLES  := fashion_tables fashion_fast fashion_likelihood fashion_editing fashio
 CHROME := $(firstword $(shell command -v chromium || command -v google-chrome) $(wildcard /Applications/Google*Chrome.app))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench-setup chrome book read lab test bench weights outputs
+.PHONY: help setup bench-setup chrome book read lab epub pdf colab test bench weights outputs
 
 help:            ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,13 +32,27 @@ lab: setup       ## open the notebooks in JupyterLab, where the explorers comput
 	@echo "lab: opening the notebooks in JupyterLab, Ctrl-C stops"
 	@.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) chapters
 
+epub: setup chrome      ## build the book as an EPUB, _build/epub/book.epub
+	@echo "epub: running the notebooks that changed, then writing _build/epub/book.epub"
+	@$(PY) book/notebooks.py
+	@$(PY) book/editions.py epub
+
+pdf: setup chrome       ## build the book as a PDF, _build/pdf/book.pdf
+	@echo "pdf: running the notebooks that changed, then printing _build/pdf/book.pdf"
+	@$(PY) book/notebooks.py
+	@$(PY) book/editions.py pdf
+
+colab: setup     ## write the notebooks that Colab opens into _build/colab (PUSH=1: publish them too)
+	@$(PY) book/publish.py $(if $(PUSH),--push)
+
 test: setup chrome      ## build the book and run every test, saying what each part took
 	@echo "test: building the book, then running every test"
 	@$(PY) tests/run.py
 
-bench: bench-setup      ## compare our speed with other packages, in an environment of its own
+bench: bench-setup book chrome  ## compare our speed with other packages, in an environment of its own, and time a slider of the page
 	@echo "bench: timing us, diffusers and lucidrains in turn, into book/benchmarks/results.md"
 	@PYTHONPATH=. .venv-bench/bin/python tests/bench/run.py
+	@$(PY) tests/bench/page.py
 
 weights: setup   ## train again what the package ships (long; goes on where it stopped)
 	@echo "weights: training each recipe in recipes/"

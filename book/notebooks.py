@@ -45,7 +45,8 @@ def notebooks() -> list[Path]:
 def fingerprint(root: Path = ROOT) -> str:
     """SHA-256 over all that a cell's output depends on beside its code: package with weights and data, pins, Python."""
     digest = hashlib.sha256(repr((platform.python_version(), platform.machine(), sorted(ENVIRONMENT.items()))).encode())
-    package = (p for p in (root / "diffusion_core").rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    # Scripts run in a page or in JupyterLab, not in a cell.
+    package = (p for p in (root / "diffusion_core").rglob("*") if p.is_file() and p.suffix != ".js" and "__pycache__" not in p.parts)
     for path in [root / "requirements.txt", *sorted(package)]:
         digest.update(f"\n{path.relative_to(root).as_posix()}\n".encode())
         digest.update(path.read_bytes())

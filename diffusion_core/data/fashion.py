@@ -89,7 +89,7 @@ def download(folder: Path, address: str = ADDRESS) -> Path:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".gz.partial")
-        _fetch(address + path.name, partial)
+        fetch(address + path.name, partial)
         try:
             _check(path.name, gzip.decompress(partial.read_bytes()), sha256)
         except (ValueError, EOFError, OSError, zlib.error) as error:
@@ -99,7 +99,7 @@ def download(folder: Path, address: str = ADDRESS) -> Path:
     return folder
 
 
-def _fetch(url: str, partial: Path) -> None:
+def fetch(url: str, partial: Path) -> None:
     """Append to `partial` what it still lacks of the file at url."""
     have = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})

@@ -5,7 +5,7 @@ from .edit_strength import edit_strength_explorer
 from .elbo_gap import elbo_gap_explorer
 from .ema_half_life import ema_explorer
 from .explorer import Explorer, first_frame
-from .figure import Control, Frame
+from .figure import Control, Engine, Frame, Pictures, Plot, Series
 from .fill_order import fill_order_explorer
 from .forward import forward_explorer
 from .interval import interval_explorer
@@ -18,8 +18,12 @@ from .variance_gap import variance_gap_explorer
 
 __all__ = [
     "Control",
+    "Engine",
     "Explorer",
     "Frame",
+    "Pictures",
+    "Plot",
+    "Series",
     "copying_explorer",
     "edit_strength_explorer",
     "elbo_gap_explorer",

@@ -3,19 +3,21 @@
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..plots import BLACK, BLUE, VERMILLION
+from ..plots import BLUE, VERMILLION
 from .explorer import Explorer
-from .figure import Control, Frame
+from .figure import Control, Engine, Frame, Plot, Series
 
 HALF_LIVES = (0, 2, 5, 10, 20, 50, 100, 200)  # updates; 0: no average
 RATES = (0.02, 0.05, 0.1, 0.3)
+STILL_HALF_LIVES, STILL_RATES = (0, 5, 20, 50, 200), (0.02, 0.1, 0.3)
 STEPS, START = 400, 3.0
+COLOURS = (BLUE, VERMILLION)  # of the weight and of its average
+SEED, EVERY = 0, 2  # of the run that is shown; the expected losses are shown at every second update
+ABOVE = {"xlim": (0, STEPS), "ylim": (-1.5, 3.2), "xlabel": "update", "ylabel": "value", "legend": "upper right"}
+BELOW = {"xlim": (0, STEPS), "ylim": (5e-4, 6), "xlabel": "update", "ylabel": "expected loss", "yscale": "log", "legend": "upper right"}
 
 
 def decay_of(half_life: float) -> float:
@@ -60,48 +62,37 @@ def excess(rate: float, decay: float) -> Tensor:
     return (mean**2 + variance) / 2
 
 
-def _sheet() -> tuple:
-    figure = Figure(figsize=(4.8, 4.8), dpi=100, layout="none")
-    canvas = FigureCanvasAgg(figure)
-    top, below = figure.subplots(2, 1, sharex=True)
-    figure.subplots_adjust(left=0.16, right=0.97, top=0.97, bottom=0.12, hspace=0.12)
-    k, empty = np.arange(STEPS + 1), np.ones(STEPS + 1)
-    lines = [axis.plot(k, empty, color=colour, lw=width, label=label)[0]
-             for axis, labels in ((top, ("weight", "average")), (below, ("loss of weight", "loss of average")))
-             for colour, width, label in zip((BLUE, VERMILLION), (0.9, 2), labels, strict=True)]
-    top.axhline(0, color=BLACK, lw=0.8, ls=":")
-    top.set_ylim(-1.5, 3.2)
-    top.set_ylabel("value", fontsize=12)
-    below.set(yscale="log", ylim=(5e-4, 6), xlim=(0, STEPS))
-    below.set_xlabel("update", fontsize=12)
-    below.set_ylabel("expected loss above 0", fontsize=12)
-    for axis in (top, below):
-        axis.legend(loc="upper right", fontsize=11, frameon=False)
-    return canvas, lines
+def _panels(run: Tensor, expected: Tensor) -> list[list[Plot]]:
+    """Weight and average of a run above, their expected losses below; both (STEPS + 1, 2)."""
+
+    def pair(values: Tensor, every: int, labels: tuple[str, str]) -> list[Series]:
+        k = torch.arange(0, STEPS + 1, every)
+        return [Series(k, column[k], colour, label, width=width)
+                for column, colour, label, width in zip(values.T, COLOURS, labels, (1, 2), strict=True)]
+
+    zero = Series(ABOVE["xlim"], (0, 0), "#777777", style=":", width=1.5)
+    return [[Plot([zero, *pair(run, 1, ("weight", "average"))], **ABOVE)], [Plot(pair(expected, EVERY, ("of the weight", "of the average")), **BELOW)]]
 
 
-def ema_explorer(*, alt: str | None = None) -> Explorer:
+def ema_explorer() -> Explorer:
     """Noisy gradient descent on a parabola and the exponential moving average of its weight, over half-life and learning rate."""
-
-    canvas, lines = _sheet()
 
     def draw(half_life: int, rate: float) -> Iterator[Frame]:
         decay = decay_of(half_life)
         expected = excess(rate, decay)
-        for line, values in zip(lines, [*path(rate, decay).T, *expected.T], strict=True):
-            line.set_ydata(values.numpy())
-        canvas.draw()
         at = ", ".join(f"{float(expected[k, 0]):.4f} and {float(expected[k, 1]):.4f} at {k}" for k in (50, STEPS))
         name = f"half-life {half_life}, decay {decay:.4f}" if half_life else "no average"
-        yield Frame(np.asarray(canvas.buffer_rgba())[..., :3].copy(), f"{name}, rate {rate:g}: loss of weight and average {at}")
+        yield Frame(_panels(path(rate, decay, SEED), expected), f"{name}, rate {rate:g}: loss of weight and average {at}")
 
     return Explorer(
         draw,
         [Control("half_life", "half-life (updates)", HALF_LIVES, ["off", *map(str, HALF_LIVES[1:])], start=HALF_LIVES.index(20)),
          Control("rate", "learning rate", RATES, start=RATES.index(0.1))],
         title="How long to average",
-        alt=alt or "Above, a weight falls from 3 and then jitters around 0; its average is smoother and later. Below, the expected loss of both on a "
-        "logarithmic scale: the average's falls later and ends lower. The caption gives both losses at updates 50 and 400.")
+        alt="Above, a weight falls from 3 and then jitters around 0; its average is smoother and later. Below, the expected loss of both on a "
+        "logarithmic scale: the average's falls later and ends lower. The caption gives both losses at updates 50 and 400.",
+        engine=Engine("ema_half_life", {"steps": STEPS, "start": START, "seed": SEED, "every": EVERY, "colours": COLOURS, "above": ABOVE, "below": BELOW}),
+        stills={"half_life": STILL_HALF_LIVES, "rate": STILL_RATES})
 
 
 def stationary_ratio(rate: float, decay: float) -> float:

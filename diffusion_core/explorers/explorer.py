@@ -1,4 +1,4 @@
-"""One figure, three uses: live in a notebook, stored pictures in a page, a sweep in a test."""
+"""One figure, three uses: live in a notebook, computed by the browser in a page, a sweep in a test."""
 
 import asyncio
 import base64
@@ -13,7 +13,10 @@ import anywidget
 import traitlets
 
 from ..plots import building_book
-from .figure import Control, Frame
+from .figure import Control, Engine, Frame
+from .render import png
+
+WEB = Path(__file__).with_name("web")
 
 # Between two steps of a drawing the event loop gets this many seconds to take in newer moves: a message
 # passes through several callbacks, and a bare sleep(0), which runs one round of them, would be too short.
@@ -27,22 +30,23 @@ class Explorer(anywidget.AnyWidget):
     yields, either a Frame or None (nothing new to show), so that a newer move can interrupt it. The same
     parameters must always give the same frames.
 
-    stills names, for some controls, the values that the page
-    shows (default: all of them); pictures for these are computed on construction when the book is being
-    built, and only then. alt describes the figure for those who cannot see it. `completed` and `cancelled`
-    count the runs that a move of a slider started. Raises ValueError for stills that are no values of their
-    control or lack its starting value.
+    engine says how a page computes the figure in the reader's browser. stills names, for some controls, the values
+    (default: all) of which a page holds frames computed beforehand, for browsers that cannot compute; they are drawn
+    on construction when the book is being built, and only then. alt describes the figure for those who cannot see it.
+    `completed` and `cancelled` count the runs that a move of a slider started. Raises ValueError for stills that are
+    no values of their control or lack its starting value.
     """
 
-    _esm = Path(__file__).with_name("explorer.js")
-    _css = Path(__file__).with_name("explorer.css")
+    _esm = "\n".join((WEB / name).read_text("utf8") for name in ("draw.js", "explorer.js"))
+    _css = WEB / "explorer.css"
 
     title = traitlets.Unicode().tag(sync=True)
     alt = traitlets.Unicode().tag(sync=True)
-    # What a view needs of each control: {name, label, labels, stills: indices of the values with a still}.
+    # What a view and a browser's engine need of each control: {name, label, values, labels, stills: indices of the values with a still}.
     controls = traitlets.List().tag(sync=True)
     indices = traitlets.List(traitlets.Int()).tag(sync=True)  # where each slider stands
-    stills = traitlets.Dict().tag(sync=True)  # "2,0" (indices) -> {png: base64, caption}
+    stills = traitlets.Dict().tag(sync=True)  # "2,0" (indices) -> Frame.stored()
+    engine = traitlets.Dict(allow_none=True).tag(sync=True)  # Engine.plain(); only in a page, where no kernel computes
 
     def __init__(
         self,
@@ -51,9 +55,10 @@ class Explorer(anywidget.AnyWidget):
         *,
         title: str,
         alt: str,
+        engine: Engine | None = None,
         stills: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
-        self._draw, self._controls = draw, {control.name: control for control in controls}
+        self._draw, self._controls, self.browser_engine = draw, {control.name: control for control in controls}, engine
         if len(self._controls) != len(controls):
             raise ValueError(f"controls must have different names, got {[c.name for c in controls]}")
         self._still_values = self._check_stills(stills or {})
@@ -65,6 +70,7 @@ class Explorer(anywidget.AnyWidget):
             controls=[self._describe(control) for control in controls],
             indices=[control.start for control in controls],
             stills=self._draw_stills() if building_book() else {},
+            engine=engine.plain() if engine is not None and building_book() else None,
         )
         self.on_msg(self._receive)
         self.observe(lambda change: self._start(), names="indices")
@@ -72,6 +78,13 @@ class Explorer(anywidget.AnyWidget):
     def __repr__(self) -> str:
         # No address and no model id: the notebook's stored text output must not change.
         return f"Explorer({self.title!r})"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """The widget; in a book also a picture of its start, for editions that cannot move."""
+        data, metadata = super()._repr_mimebundle_(**options)
+        if self.stills:
+            data["image/png"] = base64.b64encode(png(self.final())).decode()
+        return data, metadata
 
     # The figure as a pure function
 
@@ -152,7 +165,8 @@ class Explorer(anywidget.AnyWidget):
                         self.completed += 1
                         return
                     if frame is not None:
-                        self.send({"kind": "frame", "caption": frame.caption}, buffers=[frame.png()])
+                        message, buffers = frame.message()
+                        self.send({"kind": "frame", **message}, buffers=buffers)
                     await asyncio.sleep(BREATH)
                 self.cancelled += 1
         except Exception as error:
@@ -162,13 +176,8 @@ class Explorer(anywidget.AnyWidget):
 
     # Still, in a page
 
-    def _draw_stills(self) -> dict[str, dict[str, str]]:
-        stills = {}
-        for point in self.still_points:
-            frame = self.final(**point)
-            key = ",".join(str(self._controls[name].index(value)) for name, value in point.items())
-            stills[key] = {"png": base64.b64encode(frame.png(store=True)).decode(), "caption": frame.caption}
-        return stills
+    def _draw_stills(self) -> dict[str, dict[str, Any]]:
+        return {",".join(str(self._controls[name].index(value)) for name, value in point.items()): self.final(**point).stored() for point in self.still_points}
 
     def _check_stills(self, stills: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
         self._check_names(stills)
@@ -191,6 +200,7 @@ class Explorer(anywidget.AnyWidget):
         return {
             "name": control.name,
             "label": control.label,
+            "values": list(control.values),
             "labels": [str(label) for label in labels],
             "stills": sorted(control.index(value) for value in self._still_values[control.name]),
         }
@@ -201,9 +211,9 @@ class Explorer(anywidget.AnyWidget):
 
 
 def first_frame(explorer: Explorer, **params: Any) -> tuple[float, Frame]:
-    """Seconds until the first picture is ready to be sent, as PNG, and that picture."""
+    """Seconds until the first frame is ready to be sent, and that frame."""
     start = time.perf_counter()
     with closing(explorer.frames(**params)) as frames:
         frame = next(frame for frame in frames if frame is not None)
-        frame.png()
+        frame.message()
         return time.perf_counter() - start, frame

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from ..pixels import PixelNet, hide, stages
 from .explorer import Explorer
-from .figure import Control, Frame
+from .figure import Control, Engine, Frame, Pictures
 
 ORDERS = {"raster": "row by row", "any": "random", "coarse": "coarse to fine"}
 SHOWN = (0, 4, 16, 32, 49, 98, 147, 182)
 STILL_SHOWN = (0, 16, 49, 98, 147)
-ZOOM, GAP = 10, 8  # screen pixels a pixel; between the panels
-HIDDEN = np.array((86, 180, 233), dtype=np.uint8)  # the palette's sky blue: no grey level
-LIGHT, DARK = np.array((255, 255, 255.0)), np.array((213, 94, 0.0))  # no doubt .. the doubt of eight equally likely levels
+HIDDEN = (86, 180, 233)  # the palette's sky blue: no grey level
+LIGHT, DARK = (255, 255, 255), (213, 94, 0)  # no doubt .. the doubt of K equally likely levels
+TITLES = ("shown", "expected", "doubt", "drawn at once")
 
 
 def places(order: str, size: int, seed: int = 0) -> Tensor:
@@ -33,11 +33,12 @@ def expected(net: PixelNet, x: Tensor, hidden: Tensor) -> Tensor:
     return torch.where(hidden, p, torch.nn.functional.one_hot(x, levels).movedim(-1, 0).to(p))
 
 
-def fill_order_explorer(net: PixelNet, pictures: Tensor, names: list[str], *, seed: int = 0) -> Explorer:
+def fill_order_explorer(net: PixelNet, pictures: Tensor, names: list[str], *, seed: int = 0, shipped: str | None = None) -> Explorer:
     """Pictures of levels (N, size, size), called `names`, revealed in three orders to a network for any order.
 
     Four panels: what is shown (the rest in blue); the mean of what the network expects; its doubt, from white to orange at log2 K bits; and all hidden
-    pixels drawn at once, each by itself, always with the same random numbers. Raises ValueError for a network in a fixed order and for other shapes.
+    pixels drawn at once, each by itself, always with the same random numbers. shipped names the network's weights, for pages (None: a page shows frames
+    computed beforehand). Raises ValueError for a network in a fixed order and for other shapes.
     """
     size, levels = net.config.size, net.config.levels
     if net.config.order != "any":
@@ -55,13 +56,14 @@ def fill_order_explorer(net: PixelNet, pictures: Tensor, names: list[str], *, se
         doubt = -torch.xlogy(p, p).sum(0) / math.log(2)
         mean = (p * torch.arange(levels)[:, None, None]).sum(0)
         drawn = (p.cumsum(0) < chance).sum(0).clamp(max=levels - 1)
-        seen = _grey(x, levels)
+        seen = np.repeat(_grey(x, levels)[:, :, None], 3, axis=2)
         seen[hidden.numpy()] = HIDDEN
         share = (doubt / math.log2(levels)).clamp(0, 1).numpy()[:, :, None]
-        panels = [seen, _grey(mean, levels), ((1 - share) * LIGHT + share * DARK).round().astype(np.uint8), _grey(drawn, levels)]
+        doubtful = ((1 - share) * np.array(LIGHT) + share * np.array(DARK)).round().astype(np.uint8)
+        panels = [Pictures(pixels, title) for pixels, title in zip((seen, _grey(mean, levels), doubtful, _grey(drawn, levels)), TITLES, strict=True)]
         paid = -p.gather(0, x[None])[0].log()[hidden].mean() / math.log(2)
-        yield Frame(_sheet(panels), f"{ORDERS[order]}, {shown} of {size**2} pixels shown. Of a hidden pixel the network is {float(doubt[hidden].mean()):.2f} "
-                    f"bits in doubt on average; the true levels, all predicted at once, cost {float(paid):.2f} bits a pixel.")
+        text = f"{ORDERS[order]}, {shown} of {size**2} pixels shown. Of a hidden pixel the network is {float(doubt[hidden].mean()):.2f} bits in doubt on average; "
+        yield Frame([panels[:2], panels[2:]], f"{text}the true levels, all predicted at once, cost {float(paid):.2f} bits a pixel.")
 
     return Explorer(
         draw,
@@ -73,22 +75,14 @@ def fill_order_explorer(net: PixelNet, pictures: Tensor, names: list[str], *, se
         title="In which order, and how far?",
         alt="Four panels of 14 x 14 pixels: the pixels shown so far, with the hidden ones in blue; the network's mean guess of the whole picture; its doubt about "
         "each hidden pixel, white for none and orange for much; and the picture with all hidden pixels drawn at once.",
+        engine=shipped and Engine(
+            "fill_order", {"orders": ORDERS, "names": names, "size": size, "levels": levels, "seed": seed, "hidden": HIDDEN, "light": LIGHT, "dark": DARK,
+                           "titles": TITLES, "network": shipped},
+            {"pictures": pictures.numpy().astype(np.uint8), "places": torch.stack([*rank.values()]).numpy().astype(np.int32)}, (shipped,)),
         stills={"shown": STILL_SHOWN, "picture": names[:2]},
     )
 
 
 def _grey(levels_of: Tensor, levels: int) -> np.ndarray:
-    """Levels, whole or not, as (size, size, 3) bytes."""
-    grey = (levels_of.double() * 255 / (levels - 1)).round().to(torch.uint8).numpy()
-    return np.repeat(grey[:, :, None], 3, axis=2)
-
-
-def _sheet(panels: list[np.ndarray]) -> np.ndarray:
-    """Four panels two by two on white, enlarged."""
-    big = [np.kron(panel, np.ones((ZOOM, ZOOM, 1), dtype=np.uint8)) for panel in panels]
-    side = len(big[0])
-    sheet = np.full((2 * side + GAP, 2 * side + GAP, 3), 255, dtype=np.uint8)
-    for k, panel in enumerate(big):
-        top, left = k // 2 * (side + GAP), k % 2 * (side + GAP)
-        sheet[top:top + side, left:left + side] = panel
-    return sheet
+    """Levels, whole or not, as bytes (size, size)."""
+    return (levels_of.double() * 255 / (levels - 1)).round().to(torch.uint8).numpy()

@@ -2,10 +2,7 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..gaussian import KINDS
@@ -13,12 +10,15 @@ from ..plots import BLUE, GREEN, VERMILLION
 from ..schedules import Schedule
 from ..training import loss_weight
 from .explorer import Explorer
-from .figure import Control, Frame
+from .figure import Control, Engine, Frame, Plot, Series
 
 SCHEDULES = ("linear", "cosine", "scaled linear")
 WEIGHTINGS = ("plain", "min-SNR 5", "bound")
 COLOURS = {"x0": BLUE, "eps": VERMILLION, "v": GREEN}
 DATA_VARIANCE = 0.25  # of the Gaussian data whose exact denoiser is judged
+POINTS = 200  # of each curve
+ABOVE = {"xlim": (0, 1000), "ylim": (5e-3, 2e4), "xlabel": "time t", "ylabel": "error of x₀", "yscale": "log", "legend": "upper left"}
+BELOW = {"xlim": (0, 1000), "ylim": (1e-5, 1e3), "xlabel": "time t", "ylabel": "loss spent", "yscale": "log"}
 
 
 def named_schedule(name: str) -> Schedule:
@@ -65,46 +65,22 @@ def spending(schedule: Schedule, predicts: str, weighting: str) -> Tensor:
     return paid / paid.sum()
 
 
-class _Sheet:
-    """Two panels, drawn once: unit errors above, spending below; a picture moves lines."""
+def _shown(first: int, last: int) -> Tensor:
+    """Times first .. last, evenly thinned to POINTS."""
+    return first + (torch.arange(POINTS, dtype=torch.float64) * (last - first) / (POINTS - 1)).round().long()
 
-    def __init__(self) -> None:
-        figure = Figure(figsize=(4.8, 4.8), dpi=100, layout="none")
-        self.canvas = FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(2, 1, left=0.18, right=0.96, top=0.97, bottom=0.11, hspace=0.42)
-        top = figure.add_subplot(grid[0], yscale="log", xlim=(0, 1000), ylim=(5e-3, 2e4))
-        top.set_ylabel("error of $x_0$\nfor a unit error", fontsize=11)
-        self.worth = {kind: top.plot([], [], color=COLOURS[kind], label=kind, animated=True)[0] for kind in KINDS}
-        top.legend(loc="upper left", fontsize=10, frameon=False)
-        top.set_xlabel("time $t$", fontsize=12)
-        top.minorticks_off()
-        below = figure.add_subplot(grid[1], yscale="log", xlim=(0, 1000), ylim=(1e-5, 1e3))
-        below.axhline(1, color="0.8", lw=1)
-        (self.spent,) = below.plot([], [], lw=2, animated=True)
-        self.half = below.axvline(0, color="0.4", ls=":", animated=True)
-        below.set_xlabel("time $t$", fontsize=12)
-        below.set_ylabel("loss spent (1 = evenly)", fontsize=11)
-        below.minorticks_off()
-        self.canvas.draw()
-        self.background = self.canvas.copy_from_bbox(figure.bbox)
 
-    def pixels(self, worth: dict[str, Tensor], spent: Tensor, predicts: str, half: int) -> np.ndarray:
-        """The sheet, uint8 (H, W, 3): unit errors (T,) of each target, and the shares (T - 1,) spent on t = 2 .. T."""
-        for kind, line in self.worth.items():
-            line.set_data(range(1, len(worth[kind]) + 1), worth[kind])
-            line.set_linewidth(3 if kind == predicts else 1.2)
-        self.spent.set_data(range(2, len(spent) + 2), spent * len(spent))
-        self.spent.set_color(COLOURS[predicts])
-        self.half.set_xdata([half, half])
-        self.canvas.restore_region(self.background)
-        for artist in (*self.worth.values(), self.half, self.spent):
-            artist.axes.draw_artist(artist)
-        return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
+def _panels(worth: dict[str, Tensor], spent: Tensor, predicts: str, half: int) -> list[list[Plot]]:
+    """Above, the unit errors (T,) of each target; below, the shares (T - 1,) spent on t = 2 .. T, 1 being evenly, and the time `half`."""
+    t, u = _shown(1, len(spent) + 1), _shown(2, len(spent) + 1)
+    errors = [Series(t, worth[kind][t - 1], COLOURS[kind], kind, width=3 if kind == predicts else 1.2) for kind in KINDS]
+    level, until = Series(BELOW["xlim"], (1, 1), "#999999", width=1), Series((half, half), BELOW["ylim"], "#777777", style=":", width=1.5)
+    return [[Plot(errors, **ABOVE)], [Plot([level, until, Series(u, spent[u - 2] * len(spent), COLOURS[predicts])], **BELOW)]]
 
 
 def loss_spending_explorer() -> Explorer:
     """Target, weighting and schedule against the times a loss is spent on, for the exact denoiser of N(0, .25)."""
-    sheet, schedules = _Sheet(), {name: named_schedule(name) for name in SCHEDULES}
+    schedules = {name: named_schedule(name) for name in SCHEDULES}
 
     def draw(predicts: str, weighting: str, schedule: str) -> Iterator[Frame | None]:
         chosen = schedules[schedule]
@@ -112,7 +88,7 @@ def loss_spending_explorer() -> Explorer:
         half = 2 + int((spent.cumsum(0) < 0.5).sum())
         text = (f"{predicts}, {weighting}, {schedule}: half of the loss is spent by t = {half}; "
                 f"at t = T a unit error of {predicts} is {float(worth[predicts][-1]):.3g} of x0")
-        yield Frame(sheet.pixels(worth, spent, predicts, half), text)
+        yield Frame(_panels(worth, spent, predicts, half), text)
 
     return Explorer(
         draw,
@@ -124,5 +100,7 @@ def loss_spending_explorer() -> Explorer:
         title="Which times does the loss spend itself on?",
         alt="Above, the error of x0 that a unit error of each target makes, against time: for x0 it is 1, for v it rises from near 0 to 1, for "
         "eps it crosses 1 where picture and noise are equally strong and then grows without bound. Below, the share of the loss spent at each "
-        "time: with the weights of the bound most of it at the first times, with plain eps early, with plain v more evenly.",
+        "time, 1 being evenly: with the weights of the bound most of it at the first times, with plain eps early, with plain v more evenly.",
+        engine=Engine("loss_spending", {"points": POINTS, "variance": DATA_VARIANCE, "colours": COLOURS, "above": ABOVE, "below": BELOW}),
+        stills={"schedule": ("linear", "cosine")},
     )

@@ -2,24 +2,24 @@
 
 import math
 from collections.abc import Iterator
-from functools import cache
 
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..mixture import GaussianMixture
 from ..plots import BLUE, VERMILLION
 from ..schedules import Schedule
 from .explorer import Explorer
-from .figure import Control, Frame
+from .figure import Control, Engine, Frame, Plot, Series
 
 DURATION, STEPS, PARTICLES = 4.0, 400, 500
 SHOWN = (0, 20, 40, 60, 80, 100, 130, 160, 200, 250, 300, 350, 400)  # which of the steps the slider visits
-STILLS = (0, 40, 80, 130, 200, 400)
+STILLS = (0, 40, 100, 400)
 WAYS = {"exact": "the exact score", "none": "no score", "clean": "the score of the clean data"}
+AT_ONCE = 10  # steps between two chances to be interrupted
+AXES = {"xlim": (-3.3, 3.3), "ylim": (-3.3, 3.3), "xlabel": "x₁", "ylabel": "x₂", "xticks": (-2, 0, 2), "yticks": (-2, 0, 2),
+        "height": 1.0}
+CLOUDS = {"forwards": BLUE, "backwards": VERMILLION}
 
 
 def relaxation(steps: int = STEPS, duration: float = DURATION) -> tuple[Tensor, Schedule]:
@@ -33,20 +33,19 @@ def relaxation(steps: int = STEPS, duration: float = DURATION) -> tuple[Tensor, 
     return h, Schedule((-2 * h).exp())
 
 
-def forward(mixture: GaussianMixture, h: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """n particles released from the mixture and followed in the trap, shape (len(h), n, D): exact Ornstein-Uhlenbeck steps."""
+def forward(mixture: GaussianMixture, h: Tensor, n: int, generator: torch.Generator | None = None) -> Iterator[Tensor]:
+    """n particles released from the mixture into the trap: yields their places (n, D) at each time of h, by exact Ornstein-Uhlenbeck steps."""
     x, _ = mixture.sample(n, generator)
-    path = [x]
+    yield x
     for dh in h.diff():
         keep = (-dh).exp()
         x = keep * x + (1 - keep**2).sqrt() * torch.randn(x.shape, dtype=x.dtype, generator=generator)
-        path.append(x)
-    return torch.stack(path)
+        yield x
 
 
 def backward(mixture: GaussianMixture, h: Tensor, schedule: Schedule, n: int, way: str = "exact",
-             generator: torch.Generator | None = None) -> Tensor:
-    """n particles from N(0, I) at h[-1] back to h[0], shape (len(h), n, D), entry t at time h[t].
+             generator: torch.Generator | None = None) -> Iterator[Tensor]:
+    """n particles from N(0, I) at h[-1] back to h[0]: yields their places (n, D) at each time of h, the last one first.
 
     Euler-Maruyama on dx = (x + 2 score) dh + sqrt(2) dW (Anderson 1982). way "exact" takes the score of p_h, "clean" that of p_0 at all times,
     and "none" lets the trap's own rule dx = -x dh + sqrt(2) dW go on. Raises ValueError for another way.
@@ -54,13 +53,12 @@ def backward(mixture: GaussianMixture, h: Tensor, schedule: Schedule, n: int, wa
     if way not in WAYS:
         raise ValueError(f"way must be one of {list(WAYS)}, got {way!r}")
     x = torch.randn(n, mixture.means.shape[1], dtype=h.dtype, generator=generator)
-    path = [x]
+    yield x
     for t in range(len(h) - 1, 0, -1):
         dh = float(h[t] - h[t - 1])
         drift = -x if way == "none" else x + 2 * mixture.score(schedule, x, t if way == "exact" else 0)
         x = x + drift * dh + math.sqrt(2 * dh) * torch.randn(x.shape, dtype=x.dtype, generator=generator)
-        path.append(x)
-    return torch.stack(path[::-1])
+        yield x
 
 
 def clumps() -> GaussianMixture:
@@ -77,48 +75,33 @@ def ring(parts: int = 16) -> GaussianMixture:
 SHAPES = {"clumps": clumps, "ring": ring}
 
 
-class _Sheet:
-    """Two clouds side by side, on one figure that is only made once."""
-
-    def __init__(self) -> None:
-        figure = Figure(figsize=(5.2, 2.8), dpi=100, layout="none")
-        self.canvas = FigureCanvasAgg(figure)
-        self.dots = []
-        for k, (name, colour) in enumerate((("forwards", BLUE), ("backwards", VERMILLION))):
-            axis = figure.add_axes((0.11 + 0.46 * k, 0.18, 0.41, 0.72), xlim=(-3.3, 3.3), ylim=(-3.3, 3.3), xlabel="$x_1$")
-            axis.set_title(name, fontsize=12)
-            axis.set_xticks((-2, 0, 2))
-            axis.set_yticks((-2, 0, 2), () if k else ("-2", "0", "2"))
-            if k == 0:
-                axis.set_ylabel("$x_2$")
-            self.dots += axis.plot([], [], ".", color=colour, ms=2.5)
-
-    def pixels(self, clouds: tuple[Tensor, Tensor]) -> np.ndarray:
-        """The sheet, uint8 (H, W, 3), of two clouds (N, 2)."""
-        for dots, cloud in zip(self.dots, clouds, strict=True):
-            dots.set_data(cloud[:, 0], cloud[:, 1])
-        self.canvas.draw()
-        return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
-
-
 def particles_explorer(seed: int = 0) -> Explorer:
     """A time slider over particles relaxing in a trap and over their way back; the caption says how typical both clouds are of p_h."""
     h, schedule = relaxation()
-    sheet = _Sheet()
+    shapes = {name: shape() for name, shape in SHAPES.items()}
+    # A film that a newer move interrupts goes on from there when it is asked for again.
+    films: dict[tuple[str, str], list[Tensor]] = {}
+    walks: dict[tuple[str, str], Iterator[Tensor]] = {}
 
-    @cache
-    def away(shape: str) -> Tensor:
-        return forward(SHAPES[shape](), h, PARTICLES, torch.Generator().manual_seed(seed))
+    def filming(shape: str, way: str) -> Iterator[None]:
+        key, generator = (shape, way), torch.Generator()
+        if key not in films:
+            films[key] = []
+            walks[key] = (forward(shapes[shape], h, PARTICLES, generator.manual_seed(seed)) if way == "away" else
+                          backward(shapes[shape], h, schedule, PARTICLES, way, generator.manual_seed(seed + 1)))
+        while len(films[key]) <= STEPS:
+            films[key].append(next(walks[key]))
+            if len(films[key]) % AT_ONCE == 0:
+                yield None
 
-    @cache
-    def back(shape: str, way: str) -> Tensor:
-        return backward(SHAPES[shape](), h, schedule, PARTICLES, way, torch.Generator().manual_seed(seed + 1))
-
-    def draw(t: int, shape: str, way: str) -> Iterator[Frame]:
-        clouds = away(shape)[t], back(shape, way)[t]
-        typical = [float(SHAPES[shape]().log_prob(schedule, cloud, t).mean()) for cloud in clouds]
+    def draw(t: int, shape: str, way: str) -> Iterator[Frame | None]:
+        for film in ("away", way):
+            yield from filming(shape, film)
+        clouds = films[shape, "away"][t], films[shape, way][STEPS - t]
+        typical = [float(shapes[shape].log_prob(schedule, cloud, t).mean()) for cloud in clouds]
+        series = [Series(*cloud.T, colour, style=".") for cloud, colour in zip(clouds, CLOUDS.values(), strict=True)]
         yield Frame(
-            sheet.pixels(clouds),
+            [[Plot([dots], **AXES, title=title) for dots, title in zip(series, CLOUDS, strict=True)]],
             f"time h = {float(h[t]):.2f}, alpha_bar = {float(schedule.alpha_bar[t]):.3f}, back with {WAYS[way]}: "
             f"mean log p_h of the two clouds {typical[0]:.2f} and {typical[1]:.2f}",
         )
@@ -133,5 +116,10 @@ def particles_explorer(seed: int = 0) -> Explorer:
         title="A film of particles, both ways",
         alt="Two clouds of particles at the same time h. Left, particles released from the data and spreading in a trap. Right, particles that started "
         "as a round cloud at h = 4 and run backwards. With the exact score both clouds look alike at every time; without a score the right one stays round.",
+        engine=Engine(
+            "particles",
+            {"duration": DURATION, "steps": STEPS, "particles": PARTICLES, "seed": seed, "ways": WAYS, "axes": AXES, "clouds": CLOUDS,
+             "shapes": {name: (m.log_weights.exp().tolist(), m.means.tolist(), m.spread[:, 0].tolist()) for name, m in shapes.items()}},
+        ),
         stills={"t": STILLS},
     )

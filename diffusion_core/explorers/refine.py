@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 from torch import Tensor
 
 from ..samplers import Step
-from .figure import Frame
+from .figure import Frame, Panel
 
 PREVIEW_STEPS, STEPS = 4, 20
 
 
-def refined(run: Callable[[int], Iterator[Step]], show: Callable[[Tensor], np.ndarray], what: str, done: str) -> Iterator[Frame | None]:
-    """The frames of run(4) and then run(20), samplers of that many steps, whose states show(x) turns into a picture.
+def refined(run: Callable[[int], Iterator[Step]], show: Callable[[Tensor], Panel], what: str, done: str) -> Iterator[Frame | None]:
+    """The frames of run(4) and then run(20), samplers of that many steps, whose states show(x) turns into a panel.
 
     None while there is nothing to see; the preview, captioned with what it shows, and again at every further step, so that a newer move can
     come between; at last the picture, captioned done.

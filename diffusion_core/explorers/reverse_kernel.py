@@ -3,21 +3,25 @@
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..plots import BLACK, BLUE, ORANGE, VERMILLION
 from .explorer import Explorer
-from .figure import Control, Frame
+from .figure import Control, Engine, Frame, Plot, Series
 
 BETAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
-STILL_BETAS = (0.01, 0.05, 0.1, 0.2, 0.5, 0.9)
+STILL_BETAS = (0.01, 0.05, 0.1, 0.5)
 X_T = (0.0, 0.4, 0.8)  # the picture for -x_t is the mirror image
 ALPHA_BARS = (0.5, 0.8, 0.95)
 GRID = torch.linspace(-5, 5, 2001, dtype=torch.float64)
+FIRST, LAST, EVERY = 560, 1440, 4  # of the grid, what is shown
+AXES = {"xlim": (-2.2, 2.2), "ylim": (0, 1.6), "xlabel": "xₛ, one step cleaner", "ylabel": "density, scaled", "yticks": (),
+        "legend": "upper left", "height": 0.75}
+CURVES = {"prior": {"colour": BLACK, "label": "p(xₛ)", "style": ":", "width": 1.5},
+          "likelihood": {"colour": ORANGE, "label": "what xₜ says", "width": 1.5},
+          "kernel": {"colour": BLUE, "label": "p(xₛ | xₜ)", "width": 2.5},
+          "gaussian": {"colour": VERMILLION, "label": "Gaussian", "style": "--", "width": 2.0}}
 
 
 def two_humps(x: Tensor, alpha_bar: float) -> Tensor:
@@ -55,40 +59,15 @@ def peaks(density: Tensor) -> int:
     return int(((density[1:-1] > density[:-2]) & (density[1:-1] >= density[2:])).sum())
 
 
-class _Sheet:
-    """Four curves on one figure, which is only made once."""
-
-    def __init__(self) -> None:
-        figure = Figure(figsize=(4.8, 3.4), dpi=100, layout="none")
-        self.canvas = FigureCanvasAgg(figure)
-        axis = figure.add_axes((0.11, 0.17, 0.86, 0.8), xlim=(-2.2, 2.2), ylim=(0, 1.2))
-        axis.set_xlabel("$x_s$, one step cleaner", fontsize=12)
-        axis.set_ylabel("density, each to its own height", fontsize=10)
-        axis.set_yticks([])
-        # Not p / max(p) for all: the matched Gaussian shares the kernel's scale, since their heights are compared.
-        (self.prior,) = axis.plot(GRID, 0 * GRID, color=BLACK, lw=1.2, ls=":", label="$p(x_s)$")
-        (self.likelihood,) = axis.plot(GRID, 0 * GRID, color=ORANGE, lw=1.5, label="what $x_t$ says")
-        (self.gaussian,) = axis.plot(GRID, 0 * GRID, color=VERMILLION, lw=2, ls="--", label="Gaussian")
-        (self.kernel,) = axis.plot(GRID, 0 * GRID, color=BLUE, lw=2.5, label="$p(x_s|x_t)$")
-        axis.legend(loc="upper center", ncols=4, fontsize=9, frameon=False, columnspacing=1.2, handlelength=1.4)
-
-    def pixels(self, prior: Tensor, likelihood: Tensor, kernel: Tensor, gaussian: Tensor) -> np.ndarray:
-        """The sheet, uint8 (H, W, 3), of four curves (N,) over GRID."""
-        top = max(kernel.max(), gaussian.max())
-        for line, curve, height in (
-            (self.prior, prior, prior.max() / 0.6),
-            (self.likelihood, likelihood, likelihood.max() / 0.8),
-            (self.kernel, kernel, top),
-            (self.gaussian, gaussian, top),
-        ):
-            line.set_ydata(curve / height)
-        self.canvas.draw()
-        return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
+def _plot(prior: Tensor, likelihood: Tensor, kernel: Tensor, gaussian: Tensor) -> Plot:
+    """Four curves (N,) over GRID, the first two each to its own height, the others to one, since their heights are compared."""
+    top, shown = max(kernel.max(), gaussian.max()), slice(FIRST, LAST + 1, EVERY)
+    heights = (0.6 * prior / prior.max(), 0.8 * likelihood / likelihood.max(), kernel / top, gaussian / top)
+    return Plot([Series(GRID[shown], y[shown], **style) for y, style in zip(heights, CURVES.values(), strict=True)], **AXES)
 
 
 def reverse_kernel_explorer() -> Explorer:
     """The kernel p(x_s | x_t) of two noised points, for a step of size beta, beside the Gaussian of its mean and variance."""
-    sheet = _Sheet()
 
     def draw(beta: float, x_t: float, alpha_bar: float) -> Iterator[Frame]:
         prior = two_humps(GRID, alpha_bar)
@@ -96,8 +75,9 @@ def reverse_kernel_explorer() -> Explorer:
         gaussian, kl = matched_gaussian(GRID, kernel)
         likelihood = (-((x_t - math.sqrt(1 - beta) * GRID) ** 2) / (2 * beta)).exp()
         count = {1: "one peak", 2: "two peaks"}[peaks(kernel)]
-        text = f"beta = {beta:g}, x_t = {x_t:g}, alpha_bar_s = {alpha_bar:g}: {count}; {kl:.1g} nats from the Gaussian"
-        yield Frame(sheet.pixels(prior, likelihood, kernel, gaussian), text)
+        far = f"{kl:.1g}" if kl > 1e-9 else "under 1e-09"  # below that it is rounding error
+        text = f"beta = {beta:g}, x_t = {x_t:g}, alpha_bar_s = {alpha_bar:g}: {count}; {far} nats from the Gaussian"
+        yield Frame(_plot(prior, likelihood, kernel, gaussian), text)
 
     return Explorer(
         draw,
@@ -109,5 +89,6 @@ def reverse_kernel_explorer() -> Explorer:
         title="Undoing one step",
         alt="Density of the state before a step of noise, given the state after it. For a small beta it is one narrow peak that a "
         "Gaussian fits; for a large beta it has two peaks, one near each data point, and the Gaussian covers the gap between them.",
+        engine=Engine("reverse_kernel", {"grid": (-5, 5, len(GRID)), "shown": (FIRST, LAST, EVERY), "axes": AXES, "curves": CURVES}),
         stills={"beta": STILL_BETAS, "x_t": (0.0, 0.4), "alpha_bar": (0.5, 0.8)},
     )

@@ -3,23 +3,25 @@
 import math
 from collections.abc import Iterator
 
-import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from ..gaussian import posterior_variance
 from ..plots import BLACK, BLUE, VERMILLION
 from ..schedules import Schedule
 from .explorer import Explorer
-from .figure import Control, Frame
+from .figure import Control, Engine, Frame, Plot, Series
 
 VARIANCES = ("small", "large", "optimal")
 LENGTHS = (10, 30, 100, 300, 1000, 3000, 10_000, 30_000, 100_000)
 STILL_LENGTHS = (10, 100, 1000, 10_000)
 SPREADS = (0.1, 0.5, 1.0, 2.0)  # standard deviations of the data
 COLOURS = {"small": BLUE, "large": VERMILLION, "optimal": BLACK}
+STYLES = {"small": "-", "large": "-", "optimal": "--"}
+ABOVE = {"xlim": (0.9, 1.1e5), "ylim": (0.07, 14), "xlabel": "time t", "ylabel": "true / used variance", "xscale": "log", "yscale": "log",
+         "yticks": (0.1, 0.5, 1, 2, 10)}
+BELOW = {"xlim": (8, 1.3e5), "ylim": (-2e-6, 20), "xlabel": "number of steps T", "ylabel": "gap (nats)", "xscale": "log", "yscale": "symlog",
+         "linear_below": 1e-5, "yticks": (0, 1e-4, 1e-2, 1), "legend": "lower left"}
 
 
 def state_variances(schedule: Schedule, data_variance: float) -> Tensor:
@@ -59,53 +61,18 @@ def _excess(ratio: Tensor) -> Tensor:
     return d - torch.log1p(d)  # not r - 1 - log r, which loses ratios close to 1
 
 
-class _Sheet:
-    """Two panels, drawn once: ratios over t for the chosen T above, gaps over T below; a picture moves lines and a dot."""
-
-    def __init__(self) -> None:
-        figure = Figure(figsize=(4.8, 4.8), dpi=100, layout="none")
-        self.canvas = FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(2, 1, left=0.17, right=0.96, top=0.97, bottom=0.11, hspace=0.42)
-        top = figure.add_subplot(grid[0], xscale="log", yscale="log", xlim=(0.9, 1.1e5), ylim=(0.07, 14))
-        top.axhline(1, color="0.8", lw=1)
-        (self.ratio,) = top.plot([], [], lw=2, animated=True)
-        top.set_yticks([0.1, 0.5, 1, 2, 10], ["0.1", "0.5", "1", "2", "10"])
-        top.set_xlabel("time $t$", fontsize=12)
-        top.set_ylabel("true / used variance", fontsize=11)
-        below = figure.add_subplot(grid[1], xscale="log", xlim=(8, 1.3e5), ylim=(-2e-6, 20))
-        below.set_yscale("symlog", linthresh=1e-5, linscale=0.5)
-        style = {"small": "-", "large": "-", "optimal": "--"}
-        self.lines = {v: below.plot([], [], color=COLOURS[v], ls=style[v], label=v, animated=True)[0] for v in VARIANCES}
-        (self.dot,) = below.plot([], [], "o", ms=9, mew=1.5, animated=True)
-        below.set_yticks([0, 1e-4, 1e-2, 1], ["0", "0.0001", "0.01", "1"])
-        below.minorticks_off()
-        below.set_xlabel("number of steps $T$", fontsize=12)
-        below.set_ylabel("gap (nats)", fontsize=11)
-        below.legend(loc="lower left", fontsize=10, frameon=False, bbox_to_anchor=(0.0, 0.12))
-        top.minorticks_off()
-        self.canvas.draw()
-        self.background = self.canvas.copy_from_bbox(figure.bbox)
-
-    def pixels(self, T: int, variance: str, ratios: Tensor, gaps: dict[str, list[float]]) -> np.ndarray:
-        """The sheet, uint8 (H, W, 3): ratios (T,), and for each variance the gaps at LENGTHS."""
-        shown = torch.logspace(0, math.log10(T), 300).round().long().clamp(1, T).unique()
-        self.ratio.set_data(shown, ratios[shown - 1])
-        for name, line in self.lines.items():
-            line.set_data(LENGTHS, gaps[name])
-            line.set_linewidth(2.5 if name == variance else 1.2)
-        self.dot.set_data([T], [gaps[variance][LENGTHS.index(T)]])
-        for artist in (self.ratio, self.dot):
-            artist.set_color(COLOURS[variance])
-        self.dot.set_markeredgecolor("white")
-        self.canvas.restore_region(self.background)
-        for artist in (self.ratio, *self.lines.values(), self.dot):
-            artist.axes.draw_artist(artist)
-        return np.asarray(self.canvas.buffer_rgba())[..., :3].copy()
+def _panels(T: int, variance: str, ratios: Tensor, gaps: dict[str, list[float]]) -> list[list[Plot]]:
+    """Ratios (T,) over t above; below, for each variance, the gaps at LENGTHS, with a dot at T."""
+    shown = torch.logspace(0, math.log10(T), 300, dtype=torch.float64).round().long().clamp(1, T).unique()
+    above = [Series([0.9, 1.1e5], [1, 1], "#999999", width=1), Series(shown, ratios[shown - 1], COLOURS[variance])]
+    curves = [Series(LENGTHS, gaps[name], COLOURS[name], name, STYLES[name], 2.5 if name == variance else 1.2) for name in VARIANCES]
+    dot = Series([T], [gaps[variance][LENGTHS.index(T)]], COLOURS[variance], style="o")
+    return [[Plot(above, **ABOVE)], [Plot([*curves, dot], **BELOW)]]
 
 
 def variance_gap_explorer() -> Explorer:
     """How far the bound of an exact denoiser is from the truth, for data N(0, sd^2), by the number of steps and the reverse variance."""
-    sheet, schedules = _Sheet(), {T: Schedule.linear(T) for T in LENGTHS}
+    schedules = {T: Schedule.linear(T) for T in LENGTHS}
     known: dict[float, dict[str, list[float]]] = {}  # of each spread; kept, since the longest schedules take a while
 
     def draw(T: int, variance: str, spread: float) -> Iterator[Frame | None]:
@@ -118,7 +85,7 @@ def variance_gap_explorer() -> Explorer:
         gaps = known[spread]
         here = gaps[variance][LENGTHS.index(T)]
         text = f"T = {T}, {variance} variance, data sd {spread:g}: gap {here:.2g} nats; at T = {LENGTHS[-1]}: {gaps[variance][-1]:.2g}"
-        yield Frame(sheet.pixels(T, variance, variance_ratios(schedules[T], spread**2, variance), gaps), text)
+        yield Frame(_panels(T, variance, variance_ratios(schedules[T], spread**2, variance), gaps), text)
 
     return Explorer(
         draw,
@@ -131,5 +98,6 @@ def variance_gap_explorer() -> Explorer:
         alt="Above, the true variance of each backward step over the one that is used. For the small variance it is 2 at the first steps, "
         "whatever T is, and falls to 1; for the large one it is near 1. Below, the gap against T on logarithmic axes: it levels off near "
         "half a nat for the small variance, falls in proportion to 1 / T for the large one, and is 0 for the optimal one.",
+        engine=Engine("variance_gap", {"lengths": LENGTHS, "colours": COLOURS, "styles": STYLES, "above": ABOVE, "below": BELOW}),
         stills={"T": STILL_LENGTHS, "spread": (0.1, 0.5)},
     )

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..denoisers import NetworkDenoiser, rows
+from ..evaluation import FashionClassifier
+from ..pixels import PixelNet
 from ..unet import UNet
 
 
@@ -26,12 +28,46 @@ def to_onnx(net: UNet, side: int = 28) -> bytes:
     ValueError for a side the network cannot take.
     """
     config = net.config
-    net = copy.deepcopy(net).cpu().float().eval().to(memory_format=torch.contiguous_format)
     inputs = {"x": torch.zeros(2, config.in_channels, side, side), "t": torch.zeros(2, dtype=torch.long)}
     if config.classes is not None:
         inputs["cond"] = torch.zeros(2, dtype=torch.long)  # a tensor of its own: the exporter takes one tensor for one input
     if config.weighted:
         inputs["w"] = torch.zeros(2)
+    return _exported(net, inputs)
+
+
+def pixels_to_onnx(net: PixelNet) -> bytes:
+    """The pixel network, given no label, as an ONNX file: levels x (n, size, size), int64 in 0 .. K, to logits "out" (n, K, size, size); n is free.
+
+    Levels out of range, which the network refuses, are not noticed in the file: they count as none of the levels.
+    """
+    return _exported(_Unlabelled(net), {"x": torch.zeros(2, net.config.size, net.config.size, dtype=torch.long)})
+
+
+def classifier_to_onnx(net: FashionClassifier) -> bytes:
+    """The classifier as an ONNX file: pictures x (n, 1, 28, 28), float32 in [-1, 1], to class logits "out" (n, 10); n is free."""
+    return _exported(net, {"x": torch.zeros(2, 1, 28, 28)})
+
+
+class _Unlabelled(nn.Module):
+    """A pixel network without its look at the values it is given, which no graph can hold."""
+
+    def __init__(self, net: PixelNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        net, levels = self.net, torch.arange(self.net.config.levels + 1, device=x.device)
+        bias = None if net.label is None else net.label.weight[-1:]
+        return net.out(net.trunk((x[:, None] == levels[:, None, None]).to(net.out.weight.dtype), bias))
+
+
+def _exported(net: nn.Module, inputs: dict[str, Tensor]) -> bytes:
+    """The network as an ONNX file, in float32, with these inputs (2 rows each) of any number of rows, and nothing in it but what is computed.
+
+    The exporter notes for each step the line of code, with its folder: an eighth of the file, and other bytes for the same network elsewhere.
+    """
+    net = copy.deepcopy(net).cpu().float().eval().to(memory_format=torch.contiguous_format)
     net(**inputs)  # raises what the network objects to, before the exporter wraps it
     n = torch.export.Dim("n")
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")  # says of each of torchvision's operations that it is not there
@@ -39,7 +75,11 @@ def to_onnx(net: UNet, side: int = 28) -> bytes:
         warnings.simplefilter("ignore")  # the exporter's own deprecations
         program = torch.onnx.export(net, kwargs=inputs, input_names=list(inputs), output_names=["out"], dynamo=True, verbose=False,
                                     dynamic_shapes={name: {0: n} for name in inputs})
-    return program.model_proto.SerializeToString()
+    proto = program.model_proto
+    del proto.graph.value_info[:]
+    for part in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        part.ClearField("metadata_props")
+    return proto.SerializeToString(deterministic=True)
 
 
 @contextlib.contextmanager

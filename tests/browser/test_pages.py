@@ -54,6 +54,14 @@ def test_glossary_terms_and_citations_are_linked():
         assert any(name.startswith("chapters/03") for name in linking), target
 
 
+def test_icons_are_drawn_by_the_font(visit):
+    page = visit("book/intro.html")
+    drawn = page.evaluate("""document.fonts.load("900 16px 'Font Awesome 6 Free'").then(() => [document.fonts.check("900 16px 'Font Awesome 6 Free'"),
+      ...[...document.querySelectorAll("i.fa-solid, i.fas")].map(i => /^".{1,2}"$/u.test(getComputedStyle(i, "::before").content))])""")
+    assert len(drawn) > 5 and all(drawn)
+    assert "fontawesome.js" not in page.content()
+
+
 def test_the_root_leads_to_the_welcome_page(visit):
     page = visit("index.html")
     page.wait_for_url("**/book/intro.html")

@@ -1,10 +1,16 @@
-"""The copying explorer: its sweep, its denoiser against the mixture oracle, and what it calls a copy."""
+"""The copying explorer: its sweep, its denoiser against the mixture oracle, what it calls a copy, and what a page loads of its pictures."""
 
+import json
+import zlib
+
+import numpy as np
 import pytest
 import torch
 
-from diffusion_core import GaussianMixture, Schedule, ddim, final
-from diffusion_core.explorers.copying import copying_explorer, empirical_denoiser, nearest
+from diffusion_core import GaussianMixture, Schedule, ddim, final, q_sample, zoo
+from diffusion_core.data import to_pictures
+from diffusion_core.explorers.copying import FILES, SIZES, TITLES, copying_explorer, empirical_denoiser, nearest, picture_files, training_pictures
+from diffusion_core.explorers.pictures import to_pixels
 
 SCHEDULE = Schedule.cosine(1000)
 
@@ -18,18 +24,28 @@ def explorer(sizes=(2, 5, 12)):
     return copying_explorer({"set a": {n: empirical_denoiser(pictures(n, seed=9), SCHEDULE) for n in sizes}}, pictures())
 
 
+def rows(frame):
+    """Grey levels of the samples and of the pictures below them."""
+    assert [panel.title for (panel,) in frame.rows] == list(TITLES)
+    return [panel.pixels.astype(int) for panel in frame.panels]
+
+
 def test_the_whole_grid_can_be_drawn_and_captions_tell_copies_from_others():
     found = {(p["n"], p["who"]): f for p, f in zip(explorer().points, explorer().sweep(), strict=True)}
-    assert len(found) == 6 and {f.pixels.shape for f in found.values()} == {(2 * 4 + 2, 8 * 6 - 2)}
+    assert len(found) == 6 and {row.shape for frame in found.values() for row in rows(frame)} == {(4, 8 * 6 - 2)}
     for (_, who), frame in found.items():
         assert ("8 of 8 are copies" if who == "perfect denoiser" else "0 of 8 are copies") in frame.caption, frame.caption
-    upper, lower = found[12, "perfect denoiser"].pixels[:4].astype(int), found[12, "perfect denoiser"].pixels[6:].astype(int)
+    upper, lower = rows(found[12, "perfect denoiser"])
     assert abs(upper - lower).max() <= 2  # grey levels: they are the pictures below
+    for (n, _), frame in found.items():
+        known = {picture.tobytes() for picture in to_pixels(pictures()[:n])[..., 0].astype(int)}
+        assert {rows(frame)[1][:, 6 * k:6 * k + 4].tobytes() for k in range(8)} <= known
 
 
 def test_the_same_parameters_give_the_same_picture():
     one = explorer()
-    assert one.final(n=5, who="set a").pixels.tobytes() == explorer().final(n=5, who="set a").pixels.tobytes()
+    assert one.final(n=5, who="set a").stored() == explorer().final(n=5, who="set a").stored()
+    assert one.final(n=5, who="set a").stored() != one.final(n=2, who="set a").stored()
 
 
 @pytest.mark.parametrize("t", [1, 300, torch.tensor([50, 600, 999])], ids=["clean", "middle", "a time each"])
@@ -55,6 +71,38 @@ def test_nearest_finds_the_two_nearest():
     index, distance = nearest(data[1:] + 0.25, data)
     assert index.tolist() == [1, 2]
     torch.testing.assert_close(distance, torch.tensor([[0.25, 1.25], [0.25, 4.25]]))
+
+
+def test_a_page_loads_the_first_pictures_file_by_file():
+    """The recipe's own choice for the largest network of set a, cut at the sizes, in files that a browser can unpack."""
+    files = picture_files()
+    parts = [zlib.decompress(files[name]) for name in FILES]
+    assert tuple(np.cumsum([len(part) for part in parts]) // 784) == SIZES
+    assert b"".join(parts) == training_pictures().tobytes()
+    assert sum(map(len, files.values())) < 4e6 and len(files) == len(FILES)
+
+
+def test_the_pictures_are_those_the_first_networks_learned_by_heart():
+    """A network that saw 16 pictures hardly errs on the first 16, and a lot on the next 16: the order is the training's."""
+    denoiser = zoo.load("copying_a16")[1]
+    x0, t = to_pictures(training_pictures()[:32]), torch.full((32,), 500)
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    wrong = (denoiser(q_sample(denoiser.schedule, x0, t, eps), t).x0 - x0).square().mean((1, 2, 3))
+    assert wrong[:16].max() < wrong[16:].min() and wrong[:16].mean() < 0.2 * wrong[16:].mean()
+
+
+def test_a_page_gets_an_engine_only_for_shipped_weights_and_their_pictures():
+    assert explorer().browser_engine is None
+    data = to_pictures(training_pictures())
+    networks = {"network A": {n: empirical_denoiser(data[:2], SCHEDULE) for n in SIZES}}
+    figure = copying_explorer(networks, data, shipped={"network A": "copying_a"})
+    engine = figure.browser_engine
+    assert set(engine.networks) == {f"copying_a{n}" for n in SIZES} <= set(zoo.names())
+    assert engine.options["networks"] == {"network A": {n: f"copying_a{n}" for n in SIZES}} and list(engine.options["files"].values()) == list(FILES)
+    np.testing.assert_array_equal(engine.arrays["alpha_bar"], SCHEDULE.alpha_bar)
+    with pytest.raises(ValueError, match="training_pictures"):
+        copying_explorer(networks, data.flip(0), shipped={"network A": "copying_a"})
+    assert len({point["n"] for point in figure.still_points}) * 3 * len(json.dumps(explorer().final().stored())) < 300_000
 
 
 def test_bad_input_is_named():

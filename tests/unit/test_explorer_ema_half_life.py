@@ -1,5 +1,6 @@
 """The averaging explorer: swept over its grid, its recursion against many simulated runs and closed forms."""
 
+import json
 import math
 import re
 
@@ -52,13 +53,19 @@ def test_bad_values_are_refused(call):
 def test_the_whole_grid_can_be_drawn_and_says_what_it_shows():
     explorer = ema_explorer()
     frames = explorer.sweep()
-    assert len(frames) == len(HALF_LIVES) * len(RATES) == 32
-    assert len({frame.pixels.tobytes() for frame in frames}) == len(frames)
+    assert len(frames) == len(HALF_LIVES) * len(RATES) == 32 == len({frame.caption for frame in frames})
     for point, frame in zip(explorer.points, frames, strict=True):
         raw50, avg50, raw, avg = map(float, re.findall(r"0\.\d{4}|\d\.\d{4}", frame.caption)[-4:])
-        expected = ema.excess(point["rate"], ema.decay_of(point["half_life"]))
+        decay = ema.decay_of(point["half_life"])
+        expected = ema.excess(point["rate"], decay)
         assert [raw50, avg50, raw, avg] == [pytest.approx(float(v), abs=6e-5) for v in (*expected[50], *expected[STEPS])]
         assert avg50 >= raw50 if point["half_life"] >= 100 else True
+        above, below = frame.panels
+        for series, values, every in ((above.series[1:], ema.path(point["rate"], decay, ema.SEED), 1), (below.series, expected, ema.EVERY)):
+            assert [s.colour for s in series] == [ema.BLUE, ema.VERMILLION] and ["average" in s.label for s in series] == [False, True]
+            for s, column in zip(series, values.T, strict=True):
+                assert s.x.tolist() == list(range(0, STEPS + 1, every))
+                assert s.y == pytest.approx(column[::every].numpy(), rel=1e-6)
 
 
 def test_the_best_half_life_is_neither_the_shortest_nor_the_longest():
@@ -66,10 +73,11 @@ def test_the_best_half_life_is_neither_the_shortest_nor_the_longest():
     assert min(last, key=last.get) in (20, 50) and last[0] > 3 * min(last.values()) and last[200] > 3 * min(last.values())
 
 
-def test_stills_are_small_and_repeat():
+def test_stills_are_few_small_and_hold_the_answers_of_the_section(monkeypatch):
+    """The best half-lives after 50 and after 400 updates at rate 0.1, and the rates 0.02 and 0.3 with that average and without."""
     explorer = ema_explorer()
-    assert len(explorer.still_points) == 32
-    first = explorer.final(half_life=20, rate=0.1)
-    assert len(first.png(store=True)) < 40_000
-    explorer.final(half_life=200, rate=0.3)
-    assert (first.pixels == explorer.final(half_life=20, rate=0.1).pixels).all()
+    best = [min(HALF_LIVES, key=lambda h, k=k: float(ema.excess(0.1, ema.decay_of(h))[k, 1])) for k in (50, STEPS)]
+    assert best == [5, 50] and all({"half_life": h, "rate": rate} in explorer.still_points for h in (0, *best) for rate in (0.02, 0.1, 0.3))
+    monkeypatch.setenv("BOOK_BUILD", "1")
+    stills = ema_explorer().stills
+    assert len(stills) == 15 and len(json.dumps(stills)) < 250_000

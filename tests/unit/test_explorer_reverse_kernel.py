@@ -1,5 +1,6 @@
 """The reverse-kernel explorer: its sweep, and its curves against closed forms."""
 
+import json
 import math
 
 import pytest
@@ -22,18 +23,41 @@ def normal(mean: float, variance: float) -> Normal:
     return Normal(torch.tensor(mean, dtype=torch.float64), math.sqrt(variance))
 
 
-def test_the_whole_grid_can_be_drawn_and_pictures_differ():
+def test_the_whole_grid_can_be_drawn_and_shows_the_four_curves():
     explorer = reverse_kernel_explorer()
     frames = explorer.sweep()
-    assert len(frames) == 9 * 3 * 3 and {f.pixels.shape for f in frames} == {(340, 480, 3)}
-    assert len({f.pixels.tobytes() for f in frames}) == len(frames) == len({f.caption for f in frames})
-    assert frames[0].pixels.tobytes() == explorer.final(**explorer.points[0]).pixels.tobytes()  # whatever was drawn in between
+    assert len(frames) == 9 * 3 * 3 == len({frame.caption for frame in frames})
+    for point, frame in zip(explorer.points, frames, strict=True):
+        prior, likelihood, kernel, gaussian = frame.panels[0].series
+        assert [series.label for series in frame.panels[0].series] == ["p(xₛ)", "what xₜ says", "p(xₛ | xₜ)", "Gaussian"]
+        for series in frame.panels[0].series:
+            assert series.x[0] == pytest.approx(-2.2) and series.x[-1] == pytest.approx(2.2) and len(series.x) == 221
+        heights = prior.y.max(), likelihood.y.max(), max(kernel.y.max(), gaussian.y.max())
+        assert heights == pytest.approx((0.6, 0.8, 1), abs=0.01)  # the points are .02 apart
+        # Bayes' rule, whatever the scales: the kernel is proportional to the product of the first two
+        seen = kernel.y > 1e-3
+        ratio = kernel.y[seen] / (prior.y * likelihood.y)[seen]
+        assert ratio.max() / ratio.min() == pytest.approx(1, abs=1e-3), point
+        # the mode of what x_t says about x_s
+        assert likelihood.x[likelihood.y.argmax()] == pytest.approx(min(point["x_t"] / math.sqrt(1 - point["beta"]), 2.2), abs=0.011)
+        assert ("two peaks" in frame.caption) == (peaks(torch.from_numpy(kernel.y).double()) == 2)
+
+
+def test_kernel_and_gaussian_share_a_scale():
+    """Normalised by one number, both keep equal areas."""
+    for beta in (0.05, 0.5):
+        *_, kernel, gaussian = reverse_kernel_explorer().final(beta=beta, alpha_bar=0.8).panels[0].series
+        assert kernel.y.sum() == pytest.approx(gaussian.y.sum(), rel=0.02)
 
 
 def test_stills_are_few_and_small(monkeypatch):
     monkeypatch.setenv("BOOK_BUILD", "1")
     stills = reverse_kernel_explorer().stills
-    assert len(stills) == 6 * 2 * 2 and max(len(s["png"]) for s in stills.values()) < 40_000
+    assert len(stills) == 4 * 2 * 2 and len(json.dumps(stills)) < 300_000
+
+
+def test_rounding_errors_are_not_reported_as_a_distance():
+    assert "one peak; under 1e-09 nats" in reverse_kernel_explorer().final(beta=0.01, x_t=0.8, alpha_bar=0.95).caption
 
 
 def test_captions_say_when_the_kernel_has_split():

@@ -1,13 +1,16 @@
 """The variance-gap explorer: its sweep, and its gaps against quadrature, the core's bound and known limits."""
 
+import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
 from diffusion_core import Prediction, Schedule, q_sample
 from diffusion_core.explorers.variance_gap import (
+    COLOURS,
     LENGTHS,
     SPREADS,
     VARIANCES,
@@ -37,31 +40,35 @@ def core_gap(schedule, c2, variance):
 def test_the_whole_grid_can_be_drawn_and_says_what_it_shows():
     explorer = variance_gap_explorer()
     frames = explorer.sweep()
-    assert len(frames) == len(LENGTHS) * len(VARIANCES) * len(SPREADS) == 108 and {f.pixels.shape for f in frames} == {(480, 480, 3)}
-    assert len({f.caption for f in frames}) == len(frames)
+    assert len(frames) == len(LENGTHS) * len(VARIANCES) * len(SPREADS) == 108 == len({f.caption for f in frames})
     for point, frame in zip(explorer.points, frames, strict=True):
+        T, variance, c2 = point["T"], point["variance"], point["spread"] ** 2
+        gap, (above, below) = bound_gap(Schedule.linear(T), c2, variance), frame.panels
         here, last = (float(x) for x in re.findall(r"(?:gap|:) ([\d.e+-]+)", frame.caption.split("sd")[1]))
-        assert here == pytest.approx(bound_gap(Schedule.linear(point["T"]), point["spread"] ** 2, point["variance"]), rel=0.06, abs=1e-12)
-        assert (last > 0.4) == (point["variance"] == "small")
-    assert frames[0].pixels.tobytes() == explorer.final(**explorer.points[0]).pixels.tobytes()  # whatever was drawn in between
+        assert here == pytest.approx(gap, rel=0.06, abs=1e-12)
+        assert (last > 0.4) == (variance == "small")
+        ratios = above.series[1]
+        t = torch.from_numpy(ratios.x).long()
+        assert (t[0], t[-1], ratios.colour) == (1, T, COLOURS[variance]) and len(t) <= 300 and (t.diff() > 0).all()
+        expected = variance_ratios(Schedule.linear(T), c2, variance)[t - 1]
+        assert torch.allclose(torch.from_numpy(ratios.y).double(), expected, rtol=1e-6)
+        *curves, dot = below.series
+        assert [(s.label, s.colour, s.width) for s in curves] == [(v, COLOURS[v], 2.5 if v == variance else 1.2) for v in VARIANCES]
+        assert dot.style == "o" and dot.colour == COLOURS[variance] and (dot.x.tolist(), dot.y.tolist()) == ([T], [pytest.approx(gap, rel=1e-6, abs=1e-12)])
+        assert dot.y[0] == curves[VARIANCES.index(variance)].y[LENGTHS.index(T)]
 
 
 def test_the_dot_moves_with_T_and_the_curves_below_do_not():
-    """In the lower half only the dot differs between two lengths: around each of its places, and nowhere else."""
     explorer = variance_gap_explorer()
-    one, other = (explorer.final(T=T, variance="large").pixels[240:].astype(int) for T in (100, 10_000))
-    columns = (one != other).any((0, 2)).nonzero()[0]
-    assert len(columns) > 10
-    left, right = columns[columns < 240], columns[columns >= 240]
-    assert 5 < len(left) < 25 and 5 < len(right) < 25 and right.min() - left.max() > 100
-    above, below = ((one != other)[:, places].any((1, 2)).nonzero()[0].mean() for places in (left, right))
-    assert below - above > 30  # rows count downwards: the gap falls by a factor of 100
+    one, other = (explorer.final(T=T, variance="large").panels[1].series for T in (100, 10_000))
+    assert all(np.array_equal(a.x, b.x) and np.array_equal(a.y, b.y) for a, b in zip(one[:3], other[:3], strict=True))
+    assert one[0].x.tolist() == list(LENGTHS) and one[3].y[0] / other[3].y[0] == pytest.approx(100, rel=0.2)  # falls as 1 / T
 
 
 def test_stills_are_few_and_small(monkeypatch):
     monkeypatch.setenv("BOOK_BUILD", "1")
     stills = variance_gap_explorer().stills
-    assert len(stills) == 4 * 3 * 2 and max(len(s["png"]) for s in stills.values()) < 40_000
+    assert len(stills) == 4 * 3 * 2 and len(json.dumps(stills)) < 200_000
 
 
 @pytest.mark.parametrize("c2", [0.01, 0.25, 1.0, 4.0])

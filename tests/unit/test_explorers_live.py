@@ -1,16 +1,16 @@
-"""Explorers in use: interruptible runs in a kernel, and stills in a page without one."""
+"""Explorers in use: interruptible runs in a kernel, and what a page without one is given."""
 
 import asyncio
 import base64
-import io
+import json
 import logging
 
 import numpy as np
 import pytest
-from explorer_toys import Counting, Sent, explorers, toy
-from PIL import Image
+from explorer_toys import Counting, Sent, Student, all_kinds, explorers, grey, toy
 
-from diffusion_core.explorers import Frame
+from diffusion_core.explorers import Engine, Frame
+from diffusion_core.explorers.render import png
 
 # Live
 
@@ -24,28 +24,30 @@ def test_a_run_sends_its_frames_then_done(monkeypatch):
 
     asyncio.run(reader())
     assert sent.kinds() == ["frame", "frame", "done"] and sent.captions() == ["rough 200", "level 200"]
-    assert np.asarray(Image.open(io.BytesIO(sent.messages[0][1][0]))).tolist() == [[200] * 3] * 3
+    (content, buffers), ((panel,),) = sent.messages[0], sent.messages[0][0]["rows"]
+    assert (panel["type"], panel["shape"]) == ("pictures", [3, 3]) and buffers[panel["data"]] == bytes([200] * 9)
     assert (explorer.completed, explorer.cancelled, explorer.indices) == (1, 0, [2, 1])
 
 
 def test_a_newer_move_stops_the_older_run_before_its_next_evaluation(monkeypatch):
-    denoiser = Counting()
-    explorer = explorers(denoiser)["strength"]
+    student = Student()
+    explorer = explorers(Counting(), student)["strength"]
     sent = Sent(explorer, monkeypatch)
 
     async def reader():
         older = explorer.move(w=4.0)
-        while len(denoiser.rows) < 7:
+        while len(student.rows) < 7:
             await asyncio.sleep(0)
-        before = len(denoiser.rows)
-        newer = explorer.move(w=8.0)
+        before = len(student.rows)
+        newer = explorer.move(w=3.0)
         await asyncio.gather(older, newer)
         return before
 
     before = asyncio.run(reader())
-    assert before == 7 and len(denoiser.rows) - before == 24  # the older run made no further call
+    assert before == 7 and len(student.rows) - before == 24  # the older run made no further call
+    assert [weights[0] for weights in student.weights] == [4.0] * 7 + [3.0] * 24
     assert (explorer.completed, explorer.cancelled) == (1, 1)
-    changes = ["w = 8" in caption for caption in sent.captions()]
+    changes = ["w = 3" in caption for caption in sent.captions()]
     assert (
         changes == sorted(changes) and not changes[0] and changes[-1]
     )  # no picture of the older run after one of the newer
@@ -53,15 +55,15 @@ def test_a_newer_move_stops_the_older_run_before_its_next_evaluation(monkeypatch
 
 
 def test_many_moves_at_once_cost_one_run(monkeypatch):
-    denoiser = Counting()
-    explorer = explorers(denoiser)["strength"]
+    student = Student()
+    explorer = explorers(Counting(), student)["strength"]
     Sent(explorer, monkeypatch)
 
     async def reader():
         await asyncio.gather(*[explorer.move(w=w) for w in (0.0, 0.25, 0.5, 1.5, 3.0)])
 
     asyncio.run(reader())
-    assert len(denoiser.rows) == 24 and (explorer.completed, explorer.cancelled) == (1, 4)
+    assert student.weights == [[3.0] * 4] * 24 and (explorer.completed, explorer.cancelled) == (1, 4)
 
 
 def test_a_view_that_appears_gets_a_picture(monkeypatch):
@@ -78,7 +80,7 @@ def test_a_view_that_appears_gets_a_picture(monkeypatch):
 
 def test_an_exception_in_a_live_run_is_shown_logged_and_raised(monkeypatch, caplog):
     def draw(level, size):
-        yield Frame(np.zeros((2, 2), np.uint8), "")
+        yield Frame(grey(0), "")
         raise ZeroDivisionError("half way")
 
     explorer = toy(draw)
@@ -98,28 +100,54 @@ def test_an_exception_in_a_live_run_is_shown_logged_and_raised(monkeypatch, capl
 # The page
 
 
+def state(monkeypatch, building, **options):
+    """What is synchronised of a toy, as text and back, as a page gets it."""
+    monkeypatch.setenv("BOOK_BUILD", "1" if building else "0")
+    kept = toy(**options).get_state()
+    return json.loads(json.dumps({name: kept[name] for name in ("title", "alt", "controls", "indices", "stills", "engine")}))
+
+
 def test_stills_only_when_the_book_is_built(monkeypatch):
-    monkeypatch.delenv("BOOK_BUILD", raising=False)
-    assert toy().get_state()["stills"] == {}
-    monkeypatch.setenv("BOOK_BUILD", "1")
-    stills = toy().get_state()["stills"]
+    assert state(monkeypatch, building=False)["stills"] == {}
+    stills = state(monkeypatch, building=True)["stills"]
     assert sorted(stills) == ["0,0", "0,1", "1,0", "1,1", "2,0", "2,1"]
-    picture = Image.open(io.BytesIO(base64.b64decode(stills["2,1"]["png"])))
-    assert np.asarray(picture).tolist() == [[200] * 3] * 3 and stills["2,1"]["caption"] == "level 200"
+    still, ((panel,),) = stills["2,1"], stills["2,1"]["rows"]
+    assert still["caption"] == "level 200" and panel["shape"] == [3, 3]
+    assert base64.b64decode(still["buffers"][panel["data"]]) == bytes([200] * 9)
+
+
+def test_an_engine_only_when_the_book_is_built(monkeypatch):
+    engine = Engine("toy", {"shade": 3}, {"levels": np.array([0, 100, 200], np.int32)})
+    assert state(monkeypatch, building=False, engine=engine)["engine"] is None
+    assert state(monkeypatch, building=True)["engine"] is None
+    assert state(monkeypatch, building=True, engine=engine)["engine"] == engine.plain()
+    assert toy(engine=engine).browser_engine is engine
 
 
 def test_declared_stills_are_all_there_and_the_page_starts_on_one(monkeypatch):
+    given = state(monkeypatch, building=True, stills={"level": (200, 100)})
+    assert sorted(given["stills"]) == ["1,0", "1,1", "2,0", "2,1"]
+    assert [control["stills"] for control in given["controls"]] == [[1, 2], [0, 1]]
+    assert ",".join(map(str, given["indices"])) in given["stills"]
+
+
+def test_controls_say_what_a_browsers_engine_needs(monkeypatch):
+    level, size = state(monkeypatch, building=False)["controls"]
+    assert (level["name"], level["label"], level["values"], level["labels"]) == ("level", "Level", [0, 100, 200], ["0", "100", "200"])
+    assert (size["name"], size["values"], size["labels"]) == ("size", [2, 3], ["two", "three"])
+
+
+def test_a_picture_for_editions_that_cannot_move_only_when_the_book_is_built(monkeypatch):
+    def draw(level, size):
+        yield Frame(grey(0), "rough")
+        yield all_kinds() if level == 100 else Frame(grey(level, size), "")
+
+    monkeypatch.delenv("BOOK_BUILD", raising=False)
+    assert "image/png" not in toy(draw)._repr_mimebundle_()[0]
     monkeypatch.setenv("BOOK_BUILD", "1")
-    state = toy(stills={"level": (200, 100)}).get_state()
-    assert sorted(state["stills"]) == ["1,0", "1,1", "2,0", "2,1"]
-    assert [control["stills"] for control in state["controls"]] == [[1, 2], [0, 1]]
-    assert ",".join(map(str, state["indices"])) in state["stills"]
-
-
-def test_a_stored_colour_picture_is_close_to_the_frame():
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 1)).repeat(3, 2).astype(np.uint8)
-    stored = np.asarray(Image.open(io.BytesIO(Frame(pixels, "").png(store=True))).convert("RGB"))
-    assert np.abs(stored.astype(int) - pixels).max() <= 2
+    data, _ = toy(draw)._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]) == png(all_kinds())  # what the sliders' start shows, at rest
+    assert {"application/vnd.jupyter.widget-view+json", "text/plain", "image/png"} <= set(data)
 
 
 def test_text_output_is_deterministic():

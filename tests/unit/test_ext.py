@@ -2,12 +2,14 @@
 
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
+import light_icons
 import local_mathjax
 
 PAGE = "# A page\n\n{text}\n"
@@ -23,7 +25,7 @@ def build(tmp_path):
         (source / "conf.py").write_text("")
         (source / "index.md").write_text(PAGE.format(text=text))
         (source / "dot.png").write_bytes(b"")
-        settings = {"extensions": ["myst_parser", *extensions], "myst_enable_extensions": ["dollarmath"]}
+        settings = {"extensions": ["myst_parser", *extensions], "source_suffix": {".md": "markdown"}, "myst_enable_extensions": ["dollarmath"]}
         warnings, out = io.StringIO(), tmp_path / "out"
         with patch_docutils(source), docutils_namespace():
             Sphinx(source, source, out, tmp_path / "doctrees", "html", settings, status=None, warning=warnings).build()
@@ -60,3 +62,14 @@ def test_thebe_is_kept_out(build, unhooked):
     out, _ = build("text", "sphinx_thebe", *(["no_thebe"] if unhooked else []))
     scripts = re.findall(r"<script.*?</script>", (out / "index.html").read_text(), re.S)
     assert any("thebe" in script for script in scripts) is not unhooked
+
+
+def test_the_script_of_icons_is_left_out_and_nothing_else(tmp_path):
+    script = '<script defer src="../_static/scripts/fontawesome.js?digest=1"></script>\n'
+    page = '<head>{}<script src="_static/scripts/bootstrap.js"></script></head><i class="fa-solid fa-sun"></i>'
+    builder = SimpleNamespace(builder=SimpleNamespace(name="html"), outdir=tmp_path)
+    (tmp_path / "a.html").write_text(page.format(script))
+    light_icons.drop(builder, ValueError())
+    assert script in (tmp_path / "a.html").read_text()
+    light_icons.drop(builder, None)
+    assert (tmp_path / "a.html").read_text() == page.format("")
