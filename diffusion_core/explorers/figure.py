@@ -1,6 +1,7 @@
 """What a figure with sliders is made of: its controls, and frames. A frame is data, so that a browser and Python can be compared number by number."""
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,13 +81,15 @@ Panel = Pictures | Plot
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Panels, one or in rows, and a line of text about them. Kept as a tuple of rows of panels."""
+    """Panels, one or in rows, and a line of text about them. Kept as a tuple of rows of panels. Raises ValueError for other rows."""
 
     rows: Panel | Sequence[Sequence[Panel]]
     caption: str
 
     def __post_init__(self) -> None:
         rows = ((self.rows,),) if isinstance(self.rows, Panel) else tuple(tuple(row) for row in self.rows)
+        if not rows or not all(row and all(isinstance(panel, Panel) for panel in row) for row in rows):
+            raise ValueError("rows must be a panel, or rows of at least one Pictures or Plot each")
         object.__setattr__(self, "rows", rows)
 
     @property
@@ -137,9 +140,9 @@ class Engine:
                 raise ValueError(f"array {name!r} must be uint8, int32, float32 or float64, got {array.dtype}")
 
     def plain(self) -> dict[str, Any]:
-        """The engine as plain values, arrays as {dtype, base64}."""
+        """The engine as plain values, arrays as {dtype, base64}, options as JSON text: a page may sort the keys of what it embeds."""
         arrays = {name: {"dtype": str(a.dtype), "base64": base64.b64encode(np.ascontiguousarray(a).tobytes()).decode()} for name, a in self.arrays.items()}
-        return {"module": self.module, "options": dict(self.options), "arrays": arrays, "networks": list(self.networks)}
+        return {"module": self.module, "options": json.dumps(self.options), "arrays": arrays, "networks": list(self.networks)}
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def _draw(axis, plot: Plot) -> None:
         else:
             axis.plot(s.x, s.y, color=s.colour, lw=s.width, label=s.label or None, **style)
     for name, scale, limits, ticks in (("x", plot.xscale, plot.xlim, plot.xticks), ("y", plot.yscale, plot.ylim, plot.yticks)):
-        getattr(axis, f"set_{name}scale")(scale, **({"linthresh": plot.linear_below, "linscale": 0.5} if scale == "symlog" else {}))
+        getattr(axis, f"set_{name}scale")(scale, **({"linthresh": plot.linear_below, "linscale": 0.45} if scale == "symlog" else {}))
         getattr(axis, f"set_{name}lim")(limits)
         if ticks is not None:
             getattr(axis, f"set_{name}ticks")(ticks, [f"{tick:g}" for tick in ticks], minor=False)

@@ -18,7 +18,7 @@ STILL_LENGTHS = (10, 100, 1000, 10_000)
 SPREADS = (0.1, 0.5, 1.0, 2.0)  # standard deviations of the data
 COLOURS = {"small": BLUE, "large": VERMILLION, "optimal": BLACK}
 STYLES = {"small": "-", "large": "-", "optimal": "--"}
-ABOVE = {"xlim": (0.9, 1.1e5), "ylim": (0.07, 14), "xlabel": "time t", "ylabel": "true / used variance", "xscale": "log", "yscale": "log",
+ABOVE = {"xlim": (0.9, 1.1e5), "ylim": (0.07, 14), "xlabel": "time t", "ylabel": "true / used", "xscale": "log", "yscale": "log",
          "yticks": (0.1, 0.5, 1, 2, 10)}
 BELOW = {"xlim": (8, 1.3e5), "ylim": (-2e-6, 20), "xlabel": "number of steps T", "ylabel": "gap (nats)", "xscale": "log", "yscale": "symlog",
          "linear_below": 1e-5, "yticks": (0, 1e-4, 1e-2, 1), "legend": "lower left"}

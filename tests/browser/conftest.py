@@ -13,6 +13,8 @@ from playwright.sync_api import Page
 
 import chrome
 
+pytest.register_assert_rewrite("engines")  # which is imported by tests, and asserts for them
+
 SUB_PATH = "/some/place/"
 
 

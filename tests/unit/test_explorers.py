@@ -238,6 +238,12 @@ def test_a_lone_panel_is_a_row_and_panels_come_row_by_row():
     assert Frame([[one, two], [three]], "").panels == [one, two, three] and Frame([[one], [two, three]], "").rows == ((one,), (two, three))
 
 
+@pytest.mark.parametrize("rows", [[], [[]], [[grey(1)], []], np.zeros((2, 2), np.uint8), [grey(1)]])
+def test_rows_that_are_no_panels_are_refused(rows):
+    with pytest.raises((ValueError, TypeError), match="rows must be a panel|not iterable"):
+        Frame(rows, "")
+
+
 def test_series_keep_float32_of_whatever_numbers_they_are_given():
     for values in ([1, 2, 4], range(1, 4), torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64), np.arange(9, dtype=np.int64)[::3]):
         series = Series(values, values, "#0072B2")
@@ -248,11 +254,11 @@ def test_series_keep_float32_of_whatever_numbers_they_are_given():
 def test_an_engine_as_plain_values():
     arrays = {"a": np.arange(6.0).reshape(2, 3).T, "b": np.arange(4, dtype=np.int32), "c": np.array([255, 0], np.uint8), "d": np.array([0.5], np.float32)}
     plain = json.loads(json.dumps(Engine("strength", {"pictures": 9, "names": ("x", "y")}, arrays, ("fashion", "fashion_guided")).plain()))
-    assert plain["module"] == "strength" and plain["options"] == {"pictures": 9, "names": ["x", "y"]} and plain["networks"] == ["fashion", "fashion_guided"]
+    assert plain["module"] == "strength" and json.loads(plain["options"]) == {"pictures": 9, "names": ["x", "y"]} and plain["networks"] == ["fashion", "fashion_guided"]
     assert {name: packed["dtype"] for name, packed in plain["arrays"].items()} == {"a": "float64", "b": "int32", "c": "uint8", "d": "float32"}
     for name, array in arrays.items():
         assert np.frombuffer(base64.b64decode(plain["arrays"][name]["base64"]), plain["arrays"][name]["dtype"]).tolist() == array.ravel().tolist()
-    assert Engine("forward").plain() == {"module": "forward", "options": {}, "arrays": {}, "networks": []}
+    assert Engine("forward").plain() == {"module": "forward", "options": "{}", "arrays": {}, "networks": []}
 
 
 @pytest.mark.parametrize("dtype", ["int64", "float16", "bool", "uint16"])

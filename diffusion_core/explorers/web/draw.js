@@ -1,7 +1,7 @@
 // Paints a frame, {rows} of panels of pictures and plots, on a canvas: the browser's twin of render.py. No imports: the view and the page's script contain it.
 
 const FONT = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif";
-const MARGIN = { left: 62, narrow: 42, right: 12, top: 8, bottom: 42, title: 20 };
+const MARGIN = { left: 62, narrow: 42, right: 16, top: 8, bottom: 42, title: 20 };
 const GAP = 10; // between panels, in CSS pixels like all lengths here
 const SMALLEST_ENLARGED = 448; // a lone picture is enlarged by a whole factor up to about this width
 

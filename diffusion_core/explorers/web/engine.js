@@ -20,7 +20,7 @@ async function open({ engine, root }) {
   const { draw } = await import(`./figures/${engine.module}.js`);
   const arrays = Object.fromEntries(Object.entries(engine.arrays).map(([name, packed]) => [name, arrayOf(packed)]));
   const say = (text) => post("loading", newest, { text });
-  return { draw, given: { options: engine.options, arrays, network: networksOf(root, say), say } };
+  return { draw, given: { options: JSON.parse(engine.options), arrays, network: networksOf(root, say), say } };
 }
 
 async function compute({ run, params }) {

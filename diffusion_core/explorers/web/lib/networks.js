@@ -12,8 +12,10 @@ export function networksOf(root, say) {
   const start = async () => {
     const { runtime, networks } = await (await fetched(root + "models/models.json", "no-cache")).json();
     if (!runtime) throw new Unable("this copy of the book was built without the runtime that runs networks in a page");
+    say("loading the runtime for networks");
     const ort = await import(`${root}${runtime}ort.wasm.min.mjs`);
     ort.env.wasm.wasmPaths = root + runtime;
+    ort.env.wasm.wasmBinary = await (await fetched(`${root}${runtime}ort-wasm-simd-threaded.wasm`, "force-cache")).arrayBuffer(); // the folder's name holds its version
     ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
     return { ort, networks };
   };
