@@ -11,12 +11,17 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
          "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 
 
+def program() -> str:
+    """Where it is; FileNotFoundError if nowhere."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
+        raise FileNotFoundError("needs Chromium or Google Chrome: `make chrome` installs one")
+    return found
+
+
 @contextmanager
 def opened() -> Iterator[Browser]:
     """A headless browser, closed at the end; FileNotFoundError where there is none."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        raise FileNotFoundError("needs Chromium or Google Chrome: `make chrome` installs one")
     with sync_playwright() as playwright:
-        with playwright.chromium.launch(executable_path=program, args=QUIET) as browser:
+        with playwright.chromium.launch(executable_path=program(), args=QUIET) as browser:
             yield browser

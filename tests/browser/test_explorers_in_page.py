@@ -13,6 +13,8 @@ from built import HTML, pages
 from conftest import Handler, Visitor, served
 from engines import assert_same, shown
 
+import chrome
+
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 WITH_EXPLORER = [name for name in pages() if VIEW in (HTML / name).read_text("utf8")]
@@ -93,13 +95,23 @@ def test_every_control_computes_what_python_computes(name, width, way, visit):
         assert "compute in your browser" in note(host)
 
 
-def test_nothing_heavy_is_loaded_before_the_first_touch_and_nothing_twice(browser):
+class WithDisk:
+    """A browser that keeps what it has loaded on disk, as readers' do; the usual contexts of tests keep little."""
+
+    def __init__(self, browser, folder):
+        self.kind, self.folder = browser.browser_type, folder
+
+    def new_context(self, **options):
+        return self.kind.launch_persistent_context(self.folder, executable_path=chrome.program(), args=chrome.QUIET, **options)
+
+
+def test_nothing_heavy_is_loaded_before_the_first_touch_and_nothing_twice(browser, tmp_path):
     class Counted(Handler):
         sent = Handler.sent.copy()
 
     Counted.sent.clear()
     with served(Counted) as address:
-        visitor = Visitor(browser, address)
+        visitor = Visitor(WithDisk(browser, tmp_path), address)
         page = visitor.open(NETWORK)
         assert not [path for path, _ in Counted.sent if path.startswith(HEAVY)]
         for _ in range(2):
