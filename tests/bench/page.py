@@ -29,7 +29,7 @@ def moved(page: Page, key: str) -> tuple[float, float]:
     """Milliseconds from one press of a key to the first frame and to the last."""
     page.evaluate("void (log.length = 0)")
     page.keyboard.press(key)
-    page.wait_for_function("log.some(([kind]) => kind === 'done')")
+    page.wait_for_function("() => log.some(([kind]) => kind === 'done')")
     times = page.evaluate("log")
     start, first, last = (next(time for kind, time in times if kind == wanted) for wanted in ("move", "frame", "done"))
     return first - start, last - start

@@ -90,8 +90,8 @@ class Visitor:
             kind = "text/html" if other.endswith(".html") else "application/json"
             page.route(self.address + other, lambda route, _, text=text, kind=kind: route.fulfill(body=text, content_type=kind))
         page.goto(self.address + name, wait_until="load")
-        page.wait_for_function("!window.MathJax?.startup || window.MathJax.startup.promise.then(() => true)")
-        page.wait_for_function("document.querySelectorAll('.explorer-host:not([data-mounted])').length == 0")
+        page.wait_for_function("() => !window.MathJax?.startup || window.MathJax.startup.promise.then(() => true)")
+        page.wait_for_function("() => document.querySelectorAll('.explorer-host:not([data-mounted])').length == 0")
         return page
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ def test_the_guidance_notebook_runs_and_its_slider_draws(lab, browser):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(180_000)
     page.goto(f"{lab}/lab/tree/{NOTEBOOK.name}")
-    page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status == 'idle'")
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status == 'idle'")
     page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
     figure = page.wait_for_selector(".explorer:has(canvas:not([hidden]))")
     host = figure.evaluate_handle("figure => figure.parentElement").as_element()
