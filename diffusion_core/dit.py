@@ -4,18 +4,19 @@ Every patch of the picture is one token, a vector of `width` numbers, from the f
 at falling resolutions, `Block` does by attention between all tokens and a small network on each; t and label act by "adaLN-zero".
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import Config
 from .denoisers import NULL, rows
 from .unet import timestep_embedding, zeroed
 
 
 @dataclass(frozen=True)
-class DiTConfig:
+class DiTConfig(Config):
     """What a DiT is built from; raises ValueError for values that do not fit together.
 
     in_channels, out_channels: of the pictures. patch: pixels per side of a token. width: numbers a token; a multiple of 4, for sines and
@@ -32,15 +33,9 @@ class DiTConfig:
     classes: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.at_least(in_channels=1, out_channels=1, patch=1, width=1, depth=1, heads=1, classes=1)
         if self.width % 4 or self.width % self.heads:
             raise ValueError(f"width must be a multiple of 4 and of heads = {self.heads}, got {self.width}")
-
-    def to_dict(self) -> dict:
-        """Plain values, for JSON; DiTConfig(**d) is the way back."""
-        return asdict(self)
 
 
 def positions(rows: int, columns: int, dim: int, device: torch.device | None = None) -> Tensor:

@@ -5,12 +5,13 @@ quantization"): a causal trunk turns the patches before into a code, and a small
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import Config
 from .denoisers import NetworkDenoiser
 from .gaussian import q_sample
 from .likelihood import vlb_prior, vlb_term
@@ -27,7 +28,7 @@ def even_snr(T: int, low: float = -7.0, high: float = 7.0) -> Schedule:
 
 
 @dataclass(frozen=True)
-class PatchConfig:
+class PatchConfig(Config):
     """patch: pixels a side of a patch, of a picture with `size`. channels, blocks: the trunk's. width, layers: the head's. T: its diffusion steps.
 
     Raises ValueError for sides that the patch does not divide and for values too small.
@@ -43,9 +44,7 @@ class PatchConfig:
     T: int = 100
 
     def __post_init__(self) -> None:
-        for name, least in (("levels", 2), ("patch", 1), ("size", 1), ("channels", 1), ("blocks", 1), ("width", 2), ("layers", 1), ("T", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        self.at_least(levels=2, patch=1, size=1, channels=1, blocks=1, width=2, layers=1, T=2)
         if self.size % self.patch:
             raise ValueError(f"patch must divide size, got {self.patch} and {self.size}")
 
@@ -53,10 +52,6 @@ class PatchConfig:
     def side(self) -> int:
         """Patches a side."""
         return self.size // self.patch
-
-    def to_dict(self) -> dict:
-        """Plain values, for JSON; PatchConfig(**d) is the way back."""
-        return asdict(self)
 
 
 class Head(nn.Module):

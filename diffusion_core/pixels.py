@@ -6,12 +6,13 @@ log p(x) = sum over stages of sum over their pixels of log p(x_i | earlier stage
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import Config
 from .denoisers import NetworkDenoiser
 
 ORDERS = ("raster", "any", "coarse")
@@ -58,7 +59,7 @@ def stages(name: str, size: int, generator: torch.Generator | None = None) -> Te
 
 
 @dataclass(frozen=True)
-class PixelConfig:
+class PixelConfig(Config):
     """order: what the network is for; "raster" makes it causal. levels: K. size: pixels a side. classes: 0, or the number of labels it may be given.
 
     Raises ValueError for another order and for values too small.
@@ -74,14 +75,7 @@ class PixelConfig:
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
             raise ValueError(f"order must be one of {ORDERS}, got {self.order!r}")
-        _check_levels(self.levels)
-        for name, least in (("size", 2), ("channels", 1), ("blocks", 1), ("classes", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-
-    def to_dict(self) -> dict:
-        """Plain values, for JSON; PixelConfig(**d) is the way back."""
-        return asdict(self)
+        self.at_least(levels=2, size=2, channels=1, blocks=1, classes=0)
 
 
 class MaskedConv2d(nn.Conv2d):

@@ -5,12 +5,13 @@ two papers differ, `UNetConfig` says which one to follow, so the networks publis
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .config import Config
 from .denoisers import NULL, rows
 
 CHOICES = {"conditioning": ("scale-shift", "add"), "resample": ("conv", "conv-end", "block"), "frequency_shift": (0, 1)}
@@ -18,7 +19,7 @@ W_UNIT = 100  # the embedding is made for times up to 1000; w up to 10 covers as
 
 
 @dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(Config):
     """What a UNet is built from; raises ValueError for values that do not fit together.
 
     in_channels, out_channels: of the pictures. patch: pixels per side folded into channels before anything else (1: none).
@@ -56,9 +57,7 @@ class UNetConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "multipliers", tuple(self.multipliers))  # lists come from JSON and TOML
         object.__setattr__(self, "attention", tuple(self.attention))
-        for name in ("in_channels", "out_channels", "patch", "blocks", "head_channels", "heads", "groups", "classes"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.at_least(in_channels=1, out_channels=1, patch=1, blocks=1, head_channels=1, heads=1, groups=1, classes=1)
         if len(self.attention) != len(self.multipliers):
             raise ValueError(f"attention needs one entry for each of {len(self.multipliers)} levels, got {self.attention}")
         for width, has_attention in zip(self.widths, [*self.attention[:-1], True], strict=True):
@@ -76,10 +75,6 @@ class UNetConfig:
     def widths(self) -> tuple[int, ...]:
         """Channels of each level."""
         return tuple(int(c) if c % 1 == 0 else c for c in (round(self.channels * m, 6) for m in self.multipliers))
-
-    def to_dict(self) -> dict:
-        """Plain values, for JSON; UNetConfig(**d) is the way back."""
-        return asdict(self)
 
 
 def timestep_embedding(t: Tensor, dim: int, sin_first: bool = False, frequency_shift: int = 0) -> Tensor:

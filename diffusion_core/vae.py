@@ -1,16 +1,17 @@
 """A small variational autoencoder: the baseline with a latent space of its own (Kingma & Welling 2014)."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from .config import Config
 from .denoisers import NetworkDenoiser
 
 
 @dataclass(frozen=True)
-class VAEConfig:
+class VAEConfig(Config):
     """latent: numbers a picture is put into. channels: width of the first convolution, doubled once. size: pixels a side, a multiple of 4.
 
     Raises ValueError for values below 1 and for another size.
@@ -21,15 +22,9 @@ class VAEConfig:
     size: int = 28
 
     def __post_init__(self) -> None:
-        for name in ("latent", "channels", "size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        self.at_least(latent=1, channels=1, size=1)
         if self.size % 4:
             raise ValueError(f"size must be a multiple of 4, got {self.size}")
-
-    def to_dict(self) -> dict:
-        """Plain values, for JSON; VAEConfig(**d) is the way back."""
-        return asdict(self)
 
 
 class VAE(nn.Module):

@@ -52,7 +52,8 @@ def interval_explorer(denoiser: Denoiser, class_names: Sequence[str], shape: tup
         title="Strength and interval",
         alt=f"{pictures} pictures sampled from the same noise, and a strip with a field a step that is black where the step was guided. Guidance at "
         "all times makes contrasts harsh; in the middle alone, classes become clear and contrasts stay.",
-        engine=shipped and Engine("interval", {"classes": len(class_names), "pictures": pictures, "columns": COLUMNS, "seed": seed, "network": shipped},
+        engine=shipped and Engine("interval", {"classes": len(class_names), "pictures": pictures, "columns": COLUMNS, "seed": seed, "network": shipped,
+                                               "strip": STRIP, "guided": GUIDED, "alone": ALONE},
                                   networks=[shipped]),
         stills={"w": STILL_WEIGHTS, "low": STILL_LOWS, "high": STILL_HIGHS},
     )

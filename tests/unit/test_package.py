@@ -12,7 +12,7 @@ import diffusion_core
 
 PACKAGE = Path(diffusion_core.__file__).parent
 CORE = ("schedules", "gaussian", "denoisers", "mixture", "guidance", "samplers", "editing", "unet", "dit", "vae", "likelihood", "noisy_classifier", "training",
-        "objectives", "pixels", "patches")
+        "objectives", "pixels", "patches", "config")
 PUBLIC = CORE + ("checkpoint", "evaluation", "zoo", "plots", "data.fashion", "data.pictures", "data.streams", "interop.diffusers_layout",
                  "interop.guided_layout", "interop.hub", "interop.state", "interop.onnx_runtime")
 

@@ -77,6 +77,6 @@ export async function* draw({ n, who }, { options: { networks, files, columns, s
   const below = Float32Array.from(found.flatMap(({ index }) => [...set.y.subarray(index * D, (index + 1) * D)]));
   yield {
     caption: `${who}, N = ${grouped(n)}: ${copies} of ${columns} are copies; distance to the picture below ${fixed(distance, 2)}`,
-    rows: [step.x, below].map((row, k) => [{ ...tile(row, columns), title: titles[k] }]),
+    rows: [step.x, below].map((row, k) => [tile(row, columns, titles[k])]),
   };
 }

@@ -40,7 +40,7 @@ export async function* draw({ strength, method, target }, { options: { classes, 
       const made = steps === PREVIEW_STEPS ? "preview" : `${steps} steps`;
       yield {
         caption: `${method} to t0 = ${t0}, back as ${classes[target]}, ${made}: ${taken} of ${n} taken for one; pixels moved by ${fixed(moved, 2)} of the range`,
-        rows: [pictures, x].map((row, k) => [{ ...tile(row, n), title: titles[k] }]),
+        rows: [pictures, x].map((row, k) => [tile(row, n, titles[k])]),
       };
     }
   }

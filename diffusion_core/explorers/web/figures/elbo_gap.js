@@ -1,10 +1,9 @@
 // Twin of elbo_gap.py. The map of the gap, which no slider changes, comes from there.
 
 import { fixed, general } from "../lib/format.js";
-import { pictures, plot, series } from "../lib/frame.js";
+import { pictures, plot, styled } from "../lib/frame.js";
 
 const normal = (z, mean, width) => Math.exp(-(((z - mean) / width) ** 2) / 2) / (width * Math.sqrt(2 * Math.PI));
-const line = (x, y, { colour, ...rest }) => series(x, y, colour, rest);
 let known = null; // what no slider changes
 
 // The grid of z, log p(x) by the trapezoid rule, the posterior, the lines of the map, and the key to its colours.
@@ -17,11 +16,11 @@ function prepared({ grid: [from, to], shown: [first, last, every], posterior, ke
   let start = 0;
   const contours = Array.from(lengths, (n) => {
     const points = lines.subarray(2 * start, 2 * (start += n));
-    return line(points.filter((_, k) => k % 2 === 0), points.filter((_, k) => k % 2 === 1), style);
+    return styled(points.filter((_, k) => k % 2 === 0), points.filter((_, k) => k % 2 === 1), style);
   });
   return {
     z, step, logP, near, contours,
-    posterior: line(near, part(log_joint).map((l) => Math.exp(l - logP)), posterior),
+    posterior: styled(near, part(log_joint).map((l) => Math.exp(l - logP)), posterior),
     legend: plot({ ...key, image: pictures(arrays.key, shapes.key) }, []),
   };
 }
@@ -30,8 +29,8 @@ export async function* draw({ mean, width }, { options, arrays }) {
   const { z, step, logP, near, contours, posterior, legend } = (known ??= prepared(options, arrays));
   const average = z.reduce((sum, v, k) => sum + normal(v, mean, width) * arrays.log_joint[k], 0) * step;
   const elbo = average + 0.5 * Math.log(2 * Math.PI * Math.E) + Math.log(width);
-  const q = plot(options.above, [posterior, line(near, near.map((v) => normal(v, mean, width)), options.curve)]);
-  const map = pictures(arrays.map, options.shapes.map), dot = line([mean], [width], options.dot);
+  const q = plot(options.above, [posterior, styled(near, near.map((v) => normal(v, mean, width)), options.curve)]);
+  const map = pictures(arrays.map, options.shapes.map), dot = styled([mean], [width], options.dot);
   const here = `mean ${general(mean)}, width ${general(width)}`, gap = fixed(logP - elbo, 2);
   yield {
     caption: `${here}: ELBO ${fixed(elbo, 2)}, log p(x) ${fixed(logP, 2)}; gap ${gap} nats`,

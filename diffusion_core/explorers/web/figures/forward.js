@@ -52,7 +52,7 @@ export async function* draw({ t, picture }, { options: { seed, titles, colours, 
   const net = await network(name);
   const x_t = qSample(net.schedule, x0, t, eps);
   const prediction = await net.denoiser()(x_t, t, arrays.cond ? arrays.cond.subarray(picture, picture + 1) : null);
-  const above = [x_t, prediction.x0, prediction.eps].map((x, k) => ({ ...tile(x, 1), title: titles[k] }));
+  const above = [x_t, prediction.x0, prediction.eps].map((x, k) => tile(x, 1, titles[k]));
   const [x0Error, epsError] = [rms(prediction.x0, x0), rms(prediction.eps, eps)].map((error) => fixed(error, 2));
   const caption = `t = ${t}: alpha_bar = ${fixed(net.schedule.at(t), 3)}; root-mean-square error of x0-hat ${x0Error}, of eps-hat ${epsError}`;
   yield { rows: [above, [spectra(x0, x_t, colours, axes)]], caption };

@@ -1,7 +1,7 @@
 // Twin of reverse_kernel.py.
 
 import { general } from "../lib/format.js";
-import { plot, series } from "../lib/frame.js";
+import { plot, styled } from "../lib/frame.js";
 
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 const highest = (values) => values.reduce((a, b) => Math.max(a, b));
@@ -41,10 +41,8 @@ export async function* draw({ beta, x_t, alpha_bar }, { options }) {
   const prior = logPrior.map(Math.exp), likelihood = logLikelihood.map(Math.exp), top = Math.max(highest(kernel), highest(gaussian));
   const scale = { prior: 0.6 / highest(prior), likelihood: 0.8 / highest(likelihood), kernel: 1 / top, gaussian: 1 / top };
   const part = (curve) => Float64Array.from({ length: (last - first) / every + 1 }, (_, k) => curve[first + every * k]);
-  const drawn = Object.entries({ prior, likelihood, kernel, gaussian }).map(([name, curve]) => {
-    const { colour, ...rest } = curves[name];
-    return series(part(x), part(curve).map((y) => scale[name] * y), colour, rest);
-  });
+  const drawn = Object.entries({ prior, likelihood, kernel, gaussian }).map(([name, curve]) => (
+    styled(part(x), part(curve).map((y) => scale[name] * y), curves[name])));
   const far = kl > 1e-9 ? general(kl, 1) : "under 1e-09"; // below that it is rounding error
   const here = `beta = ${general(beta)}, x_t = ${general(x_t)}, alpha_bar_s = ${general(alpha_bar)}`;
   yield { caption: `${here}: ${count}; ${far} nats from the Gaussian`, rows: [[plot(axes, drawn)]] };

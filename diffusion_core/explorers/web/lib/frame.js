@@ -12,5 +12,8 @@ export function series(x, y, colour, { label = "", style = "-", width = 2 } = {}
   return { x: Float32Array.from(x), y: Float32Array.from(y), colour, label, style, width };
 }
 
+// The same with the colour among the rest, as explorers declare a style.
+export const styled = (x, y, { colour, ...rest }) => series(x, y, colour, rest);
+
 // Pictures(pixels, title) of bytes given flat.
 export const pictures = (data, shape, title = "") => ({ type: "pictures", title, shape, data });

@@ -3,25 +3,26 @@
 import { pictures } from "./frame.js";
 
 export const PREVIEW_STEPS = 4, STEPS = 20;
-const WHITE = 255;
+export const WHITE = 255;
+const SIZE = 28, GAP = 2; // pixels of a picture's side, and between two
 
 // Values in [-1, 1] as bytes; values outside are cut off.
 export function toPixels(x) {
   return Uint8Array.from(x, (v) => Math.round((Math.min(1, Math.max(-1, v)) + 1) * 127.5));
 }
 
-// Grey pictures (n, size, size) in [-1, 1], given flat, side by side on white: a panel. gap in pixels.
-export function tile(x, columns, size = 28, gap = 2) {
-  const n = x.length / size ** 2, across = Math.min(columns, n), down = Math.ceil(n / across);
-  const [height, width] = [down * (size + gap) - gap, across * (size + gap) - gap];
+// Grey pictures (n, 28, 28) in [-1, 1], given flat, side by side on white: a panel.
+export function tile(x, columns, title = "") {
+  const n = x.length / SIZE ** 2, across = Math.min(columns, n), down = Math.ceil(n / across);
+  const [height, width] = [down * (SIZE + GAP) - GAP, across * (SIZE + GAP) - GAP];
   const sheet = new Uint8Array(height * width).fill(WHITE), pixels = toPixels(x);
   for (let k = 0; k < n; k++) {
-    const top = Math.floor(k / across) * (size + gap), left = (k % across) * (size + gap);
-    for (let row = 0; row < size; row++) {
-      sheet.set(pixels.subarray((k * size + row) * size, (k * size + row + 1) * size), (top + row) * width + left);
+    const top = Math.floor(k / across) * (SIZE + GAP), left = (k % across) * (SIZE + GAP);
+    for (let row = 0; row < SIZE; row++) {
+      sheet.set(pixels.subarray((k * SIZE + row) * SIZE, (k * SIZE + row + 1) * SIZE), (top + row) * width + left);
     }
   }
-  return pictures(sheet, [height, width]);
+  return pictures(sheet, [height, width], title);
 }
 
 // The frames of run(4) and then run(20), async samplers of that many steps, whose states show(x) turns into a panel.
