@@ -1,6 +1,7 @@
 # One command each, and each does its own set-up. `make` alone lists them.
 
 PORT   ?= 8000
+CLASS  ?= class# a teacher's folder for one class
 TORCH  ?=# cpu or cuda; empty keeps what is installed, and takes cpu the first time
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13; do $$p -c pass 2>/dev/null && echo $$p && break; done)
 PY     := .venv/bin/python
@@ -13,7 +14,7 @@ TABLES  := fashion_tables fashion_fast fashion_likelihood fashion_editing fashio
 CHROME := $(firstword $(shell command -v chromium || command -v google-chrome) $(wildcard /Applications/Google*Chrome.app))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench-setup chrome book read lab epub pdf colab test bench weights outputs
+.PHONY: help setup bench-setup chrome bubblewrap book read lab course slides epub pdf colab test bench weights outputs
 
 help:            ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,9 +29,18 @@ read: book       ## build the book and serve it on http://localhost:8000 (other 
 	@echo "read: the book is at http://localhost:$(PORT), Ctrl-C stops"
 	@$(PY) -m http.server --bind localhost --directory _build/html $(PORT)
 
-lab: setup       ## open the notebooks in JupyterLab, where the explorers compute live
-	@echo "lab: opening the notebooks in JupyterLab, Ctrl-C stops"
-	@.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) chapters
+lab: setup       ## open your copies of the notebooks in JupyterLab: stubs to fill in, explorers that compute live
+	@echo "lab: opening your copies of the notebooks, below lab/, in JupyterLab, Ctrl-C stops"
+	@$(PY) -m course.lab
+	@.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/lab
+
+course: setup bubblewrap  ## release the problem sets into class/, or grade one: SET=ddim FROM=submissions.zip (READ=1: after essays were read)
+	@$(PY) -m course --class "$(CLASS)" $(if $(FROM),grade $(SET) "$(FROM)",$(if $(READ),finish $(SET),release $(SET)))
+
+slides: setup    ## write lecture slides of every notebook into _build/slides
+	@echo "slides: running the notebooks that changed, then writing _build/slides/index.html"
+	@$(PY) book/notebooks.py
+	@$(PY) -m course.slides
 
 epub: setup chrome      ## build the book as an EPUB, _build/epub/book.epub
 	@echo "epub: running the notebooks that changed, then writing _build/epub/book.epub"
@@ -45,7 +55,7 @@ pdf: setup chrome       ## build the book as a PDF, _build/pdf/book.pdf
 colab: setup     ## write the notebooks that Colab opens into _build/colab (PUSH=1: publish them too)
 	@$(PY) book/publish.py $(if $(PUSH),--push)
 
-test: setup chrome      ## build the book and run every test, saying what each part took
+test: setup chrome bubblewrap  ## build the book and run every test, saying what each part took
 	@echo "test: building the book, then running every test"
 	@$(PY) tests/run.py
 
@@ -105,3 +115,9 @@ ifeq ($(CHROME),)
 	  elif command -v brew >/dev/null; then brew install --cask google-chrome; \
 	  else echo "needs Chromium or Google Chrome"; exit 1; fi
 endif
+
+# Without it, or where it cannot be had, submissions run under limits alone, and grading says so.
+bubblewrap:
+	@if ! command -v bwrap >/dev/null && command -v apt-get >/dev/null; then \
+	    echo "set-up: installing bubblewrap, the sandbox that submissions run in"; \
+	    $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq bubblewrap; fi

@@ -132,7 +132,7 @@ class Unfold(SphinxPostTransform):
     def run(self, **_) -> None:
         address = launch.settings()["address"]
         for node in self.document.findall(nodes.section):  # sphinx-exercise gives all contents one id, to which nothing links
-            node["ids"] = [name for name in node["ids"] if name not in ("exercise-content", "solution-content")]
+            node["ids"] = [name for name in node["ids"] if name != "exercise-content"]
         for node in list(self.document.findall(nodes.container)):
             node.attributes.pop("hide_mode", None)
             if node.get("nb_element") == "mime_bundle" and {WIDGET, PICTURE} <= {form["mime_type"] for form in node.children}:

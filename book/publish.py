@@ -1,4 +1,4 @@
-"""The notebooks as Colab opens them: copies that first install the package, on a branch of their own.
+"""The notebooks as Colab opens them: copies with stubs for solutions, which first install the package, on a branch of their own.
 
     python book/publish.py            write the copies into _build/colab
     python book/publish.py --push     and make them, alone, the branch `colab` of the repository that this was cloned from
@@ -16,14 +16,15 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from course.exercises import without_solutions
 from ext import launch
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def with_install(notebook: NotebookNode, package: str, repository: str, commit: str) -> NotebookNode:
-    """A copy of the notebook with a new first code cell, which installs `package` from the commit of the repository."""
-    copy = NotebookNode({**notebook, "cells": list(notebook.cells)})
+    """A copy without solutions, with a new first code cell, which installs `package` from the commit of the repository."""
+    copy = without_solutions(notebook)
     first = next(i for i, cell in enumerate(copy.cells) if cell.cell_type == "code")
     copy.cells.insert(first, nbformat.v4.new_code_cell(f'%pip install -q "{package} @ git+{repository}@{commit}"', id="install"))
     return copy

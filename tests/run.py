@@ -18,6 +18,7 @@ PARTS = {
     "closed_form": ["-n", "2", "--dist", "loadfile"],
     "parity": ["-n", "2", "--dist", "loadfile"],
     "equations": ["-n", "2", "--dist", "loadfile"],
+    "course": ["-n", "2", "--dist", "loadfile"],
     "distributed": [],
     "notebooks": [],
     "browser": ["-n", "2"],

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import notebooks
+from course import exercises, tasks
 
 NOTEBOOKS = pytest.mark.parametrize("path", notebooks.notebooks(), ids=lambda path: path.stem)
 ABSOLUTE_PATH = re.compile(r"(?<![\w/.:])/(?:home|root|tmp|Users|usr|var|opt|mnt|work)/\w|[A-Z]:\\\\\w")  # in JSON text a backslash is written twice
@@ -65,11 +66,16 @@ def test_exercises_are_solved_and_checked_in_cells_that_nbgrader_knows(path):
     ids = [cell.metadata.nbgrader.grade_id for cell in marked]
     labels = re.findall(r":label: ex-([\w-]+)", "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"))
     assert len(labels) >= 3 and ids == [name for label in labels for name in (label, f"{label}-check")]
-    for solution, check in zip(marked[::2], marked[1::2], strict=True):
+    for solution, check, label in zip(marked[::2], marked[1::2], labels, strict=True):
         a, b = solution.metadata.nbgrader, check.metadata.nbgrader
         assert (a.solution, a.grade, a.locked, a.schema_version) == (True, False, False, 3) and not solution.outputs, a.grade_id
-        assert (b.solution, b.grade, b.locked, b.schema_version) == (False, True, True, 3) and b.points > 0, b.grade_id
-        assert "assert" in check.source or "grade_" in check.source, f"{b.grade_id} accepts anything"
+        assert (b.solution, b.grade, b.locked, b.schema_version) == (False, True, True, 3), b.grade_id
+        assert exercises.stub(solution.source) != solution.source, f"{a.grade_id} marks no solution"
+        compile(exercises.stub(solution.source), a.grade_id, "exec")
+        # That the check was full is in its stored output.
+        points = tasks.find(label).points
+        assert check.source == f'check("{label}")' and b.points == points, b.grade_id
+        assert check.outputs[0].text.startswith(f"{label}: {points} of {points} points"), b.grade_id
 
 
 def test_the_table_of_contents_lists_every_notebook_and_no_other():

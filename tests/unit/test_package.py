@@ -4,13 +4,15 @@ import ast
 import importlib
 import inspect
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import course
 import diffusion_core
 
-PACKAGE = Path(diffusion_core.__file__).parent
+PACKAGE, COURSE = (Path(package.__file__).parent for package in (diffusion_core, course))
 CORE = ("schedules", "gaussian", "denoisers", "mixture", "guidance", "samplers", "editing", "unet", "dit", "vae", "likelihood", "noisy_classifier", "training",
         "objectives", "pixels", "patches", "config")
 PUBLIC = CORE + ("checkpoint", "evaluation", "zoo", "plots", "data.fashion", "data.pictures", "data.streams", "interop.diffusers_layout",
@@ -39,6 +41,28 @@ def test_the_numerical_core_imports_torch_only(name):
 def test_the_import_rule_sees_every_form():
     source = "import numpy.linalg\nfrom scipy import x\nfrom .zoo import y\nfrom . import plots\ndef f():\n    import tqdm"
     assert list(imports(source)) == ["numpy", "scipy", ".zoo", ".plots", "tqdm"]
+
+
+def needed(module="__init__"):
+    """Files of `course` that `from course import check` may load: the teacher's part of it is no part of a learner's installation."""
+    files, waiting = {*(COURSE / "tasks").glob("*.py")}, [COURSE / f"{module}.py"]
+    while waiting:
+        path = waiting.pop()
+        if path.exists() and path not in files:
+            files.add(path)
+            waiting += [COURSE / f"{name[1:]}.py" for name in imports(path.read_text("utf8")) if name.startswith(".")]
+    return files
+
+
+def test_the_project_depends_on_what_its_packages_import():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf8"))["project"]
+    stated = {name.lower() for names in (project["dependencies"], *project["optional-dependencies"].values()) for name in names}
+    files = {*PACKAGE.rglob("*.py"), *needed()}
+    assert COURSE / "exercises.py" in files
+    found = {name for path in files for name in imports(path.read_text("utf8")) if not name.startswith(".")} - {*sys.stdlib_module_names}
+    # matplotlib itself installs the two that have other names here.
+    brought = {{"PIL": "pillow", "contourpy": "matplotlib", "cycler": "matplotlib"}.get(name, name) for name in found} - {PACKAGE.name, COURSE.name}
+    assert brought - stated == set() and {"nbformat", "torch", "pillow"} <= brought
 
 
 @pytest.mark.parametrize("name", CORE)

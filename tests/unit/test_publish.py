@@ -18,9 +18,11 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 import launch
 import notebooks
 import publish
+from course.exercises import without_solutions
 from test_package import imports
 
 ROOT = launch.ROOT
+PACKAGES = ("diffusion_core", "course")
 REPOSITORY, COMMIT = "https://github.com/owner/name", "0123456789abcdef0123456789abcdef01234567"
 ON = {"address": "https://owner.github.io/name", "repository": REPOSITORY, "binder": True, "colab": True}
 NOTEBOOK = nbformat.v4.new_notebook(
@@ -122,22 +124,22 @@ def test_the_book_loads_the_extension():
 
 
 @pytest.mark.parametrize("path", notebooks.notebooks(), ids=lambda path: path.stem)
-def test_a_copy_is_its_source_and_one_cell(path):
+def test_a_copy_is_its_source_with_stubs_and_one_cell(path):
     source = nbformat.read(path, 4)
-    before = nbformat.writes(source)
+    before, stubs = nbformat.writes(source), nbformat.writes(without_solutions(source))
     copy = publish.with_install(source, "diffusion-core", REPOSITORY, COMMIT)
-    assert nbformat.writes(source) == before
+    assert nbformat.writes(source) == before != stubs
     nbformat.validate(copy)
     first = next(cell for cell in copy.cells if cell.cell_type == "code")
     assert first.source == f'%pip install -q "diffusion-core @ git+{REPOSITORY}@{COMMIT}"'
     copy.cells.remove(first)
-    assert nbformat.writes(copy) == before
+    assert nbformat.writes(copy) == stubs
 
 
 @pytest.mark.parametrize("path", notebooks.notebooks(), ids=lambda path: path.stem)
 def test_a_notebook_imports_nothing_that_the_package_does_not_bring(path):
     code = "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code")
-    brought = {name.lower() for name in launch.project()["project"]["dependencies"]} | {"diffusion_core", *sys.stdlib_module_names}
+    brought = {name.lower() for name in launch.project()["project"]["dependencies"]} | {"diffusion_core", "course", *sys.stdlib_module_names}
     assert set(imports(re.sub(r"^[%!].*$", "", code, flags=re.M))) - brought == set()
 
 
@@ -147,9 +149,10 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def repository(tmp_path):
-    """A repository with the package and a notebook, which has every setting on."""
+    """A repository with the packages and a notebook, which has every setting on."""
     root = tmp_path / "root"
-    shutil.copytree(ROOT / "diffusion_core", root / "diffusion_core", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, root)
     table = f'[tool.book]\nrepository = "{REPOSITORY}"\ncolab = true\n'
@@ -162,7 +165,7 @@ def repository(tmp_path):
     return root
 
 
-def test_the_install_cell_installs_the_package_with_its_weights_and_data(repository, tmp_path):
+def test_the_install_cell_installs_the_packages_with_weights_and_data(repository, tmp_path):
     [copy] = publish.write(tmp_path / "copies", repository)
     [cell] = [cell for cell in nbformat.read(copy, 4).cells if cell.id == "install"]
     package = re.fullmatch(r'%pip install -q "(.*)"', cell.source)[1]
@@ -172,10 +175,15 @@ def test_the_install_cell_installs_the_package_with_its_weights_and_data(reposit
     offline = ["--no-deps", "--no-index", "--no-build-isolation", "--target", str(tmp_path / "target")]
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", *offline, package], env=os.environ | instead, check=True)
     held, installed = (
-        {path.relative_to(root) for path in (root / "diffusion_core").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        {path.relative_to(root) for package in PACKAGES for path in (root / package).rglob("*") if path.is_file() and "__pycache__" not in path.parts}
         for root in (repository, tmp_path / "target")
     )
-    assert len(held) > 50 and held == installed
+    assert len(held) > 50 and {path.parts[0] for path in held} == set(PACKAGES) and held == installed
+    # Without the chapters, answers are checked all the same, and the book's are said to be elsewhere.
+    script = 'from course import check, reveal; ou_step = None; check("origins-step"); reveal("origins-step")'
+    path = os.environ | {"PYTHONPATH": str(tmp_path / "target")}
+    printed = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=path, check=True, capture_output=True, text=True).stdout
+    assert "origins-step: 0 of" in printed and "this installation has none of them" in printed
 
 
 def test_the_copies_are_pushed_as_a_branch_of_their_own(repository, tmp_path):
@@ -232,3 +240,4 @@ def test_binder_installs_the_books_pins_with_a_torch_for_the_cpu():
     assert re.search(r"^torch==[\d.]+$", (ROOT / "requirements.txt").read_text(), re.M)  # no +cu or +cpu in the pin: the index decides
     assert (folder / "runtime.txt").read_text().strip() == "python-3.11"
     assert os.access(folder / "postBuild", os.X_OK)
+    assert "python -m course.lab" in (folder / "postBuild").read_text()  # writes what the button opens
