@@ -59,10 +59,11 @@ test: setup chrome bubblewrap  ## build the book and run every test, saying what
 	@echo "test: building the book, then running every test"
 	@$(PY) tests/run.py
 
-bench: bench-setup book chrome  ## compare our speed with other packages, in an environment of its own, and time a slider of the page
+bench: bench-setup book chrome bubblewrap  ## compare our speed with other packages, in an environment of its own; time a slider of the page, and a class
 	@echo "bench: timing us, diffusers and lucidrains in turn, into book/benchmarks/results.md"
 	@PYTHONPATH=. .venv-bench/bin/python tests/bench/run.py
 	@$(PY) tests/bench/page.py
+	@$(PY) tests/bench/classroom.py
 
 weights: setup   ## train again what the package ships (long; goes on where it stopped)
 	@echo "weights: training each recipe in recipes/"

@@ -4,7 +4,7 @@
     python book/notebooks.py --store [NOTEBOOK]   run notebooks afresh and write their text outputs into them
 
 The cache is jupyter-cache's, which knows a notebook by its code cells alone. Results also depend on the package,
-its weights and its data, so `fill` keeps a fingerprint of those and empties the cache when it changes.
+its weights and its data, and on the exercises' graders, so `fill` keeps a fingerprint of those and empties the cache when it changes.
 """
 
 import argparse
@@ -33,6 +33,8 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "PYTHONHASHSEED": "0",
 }
+# What `check` in a notebook runs, beside course/tasks. The rest of the course kit runs in no notebook.
+CHECKING = ("check", "answers", "task", "wire", "exercises")
 # Stored notebooks keep text. Pictures make every difference unreadable, and model ids are random.
 NOT_STORED = ("image/", "application/vnd.jupyter.widget-view+json")
 
@@ -43,11 +45,12 @@ def notebooks() -> list[Path]:
 
 
 def fingerprint(root: Path = ROOT) -> str:
-    """SHA-256 over all that a cell's output depends on beside its code: package with weights and data, pins, Python."""
+    """SHA-256 over all that a cell's output depends on beside its code: package with weights and data, graders, pins, Python."""
     digest = hashlib.sha256(repr((platform.python_version(), platform.machine(), sorted(ENVIRONMENT.items()))).encode())
     # Scripts run in a page or in JupyterLab, not in a cell.
     package = (p for p in (root / "diffusion_core").rglob("*") if p.is_file() and p.suffix != ".js" and "__pycache__" not in p.parts)
-    for path in [root / "requirements.txt", *sorted(package)]:
+    graders = [root / "course" / f"{name}.py" for name in CHECKING] + sorted((root / "course" / "tasks").glob("*.py"))
+    for path in [root / "requirements.txt", *sorted(package), *graders]:
         digest.update(f"\n{path.relative_to(root).as_posix()}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -26,7 +26,7 @@ from .collect import Submission
 from .task import ProblemSet
 
 
-def list_sets(classroom: Classroom) -> None:
+def list_sets() -> None:
     for one in tasks.sets():
         print(f"{one.name:<18}{one.points:>3} points {one.minutes:>4} minutes   {one.title}")
         for task in one.tasks:
@@ -109,16 +109,19 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("--workers", type=int, default=os.cpu_count(), help="submissions at a time (default: one a core)")
     options = parser.parse_args(arguments)
     try:
-        classroom = Classroom.open(options.folder)
         if options.command == "list":
-            list_sets(classroom)
-        elif options.command == "release":
+            list_sets()
+            return 0
+        if options.command != "release" and not (options.folder / "class.toml").exists():
+            raise ValueError(f"there is no class in {options.folder}: `release` makes one")
+        classroom = Classroom.open(options.folder)
+        if options.command == "release":
             release_sets(classroom, options.sets or list(tasks.SECTIONS))
         elif options.command == "grade":
             grade_set(classroom, options.set, options.source, options.workers, sandbox.Limits(), options.column)
         else:
             finish(classroom, options.set, options.column)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         print(f"course: {error}", file=sys.stderr)
         return 2
     return 0

@@ -153,9 +153,11 @@ def rebuilt(released: NotebookNode, submission: Submission, one: ProblemSet) -> 
     an answer not given, and a file that is no notebook gives no answer at all.
     """
     copy, notes = nbformat.from_dict(released), list(submission.notes)
-    cells, language, problem = readable(submission.data)
+    cells, language, owner, problem = readable(submission.data)
     if language != "python":
         notes.append(f"the notebook was set to {language[:40]}; it is run as Python")
+    if owner and owner != copy.metadata.get("course", {}).get("student"):
+        notes.append(f"the notebook was made for {owner[:40]}")
     if problem:
         return copy, [*notes, problem] if submission.data or not notes else notes
     ours = {cell.metadata.nbgrader.grade_id: cell for cell in copy.cells if "nbgrader" in cell.metadata}
@@ -192,17 +194,18 @@ def with_own(notebook: NotebookNode, own: list[tuple[str, str]]) -> NotebookNode
     return notebook
 
 
-def readable(data: bytes) -> tuple[list[dict], str, str]:
-    """The cells of a notebook file, whatever else is wrong with it, its language, and why there are no cells."""
+def readable(data: bytes) -> tuple[list[dict], str, str, str]:
+    """The cells of a notebook file, whatever else is wrong with it, its language, whom it was handed out to, and why there are no cells."""
     if not data:
-        return [], "python", "the file is empty, damaged or too large"
+        return [], "python", "", "the file is empty, damaged or too large"
     try:
         found = json.loads(data)
-        cells = [cell for cell in found["cells"] if isinstance(cell, dict)]
-        language = found.get("metadata", {}).get("kernelspec", {}).get("language") or "python"
+        cells, metadata = [cell for cell in found["cells"] if isinstance(cell, dict)], found.get("metadata", {})
+        language = metadata.get("kernelspec", {}).get("language") or "python"
+        owner = metadata.get("course", {}).get("student") or ""
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        return [], "python", f"the file is no notebook that can be read ({type(error).__name__}: {str(error)[:100]})"
-    return cells, str(language).lower(), "" if cells else "the notebook has no cells"
+        return [], "python", "", f"the file is no notebook that can be read ({type(error).__name__}: {str(error)[:100]})"
+    return cells, str(language).lower(), str(owner), "" if cells else "the notebook has no cells"
 
 
 def identity(cell: dict) -> str:

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import nbformat
+from nbconvert.exporters import TemplateExporter
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateFeedback
 from nbgrader.plugins import CsvExportPlugin
@@ -84,12 +85,18 @@ class ForTemplate(NbGraderPreprocessor):
         return nb, resources
 
 
+class Page(TemplateExporter):
+    """The page as the template writes it. nbconvert's HTMLExporter would parse it again, for pictures that it does not have."""
+
+    file_extension = ".html"
+
+
 def feedback(classroom: Classroom, name: str, student: str) -> Path:
     """Write the feedback page of one submission: one file, which loads nothing and runs nothing."""
     engine.run(GenerateFeedback, classroom, name, student,
-               GenerateFeedback=Config(force=True, preprocessors=[GetGrades, ForTemplate]),
-               HTMLExporter=Config(template_name="feedback", extra_template_basedirs=[str(TEMPLATES)],
-                                   filters={"as_html": myst.html, "as_code": myst.highlight}))
+               GenerateFeedback=Config(force=True, preprocessors=[GetGrades, ForTemplate], exporter_class=Page),
+               Page=Config(template_name="feedback", extra_template_basedirs=[str(TEMPLATES)],
+                           filters={"as_html": myst.html, "as_code": myst.highlight}))
     return classroom.folder / "feedback" / student / name / f"{name}.html"
 
 

@@ -61,7 +61,8 @@ def code(identity: str, text: str, **metadata) -> NotebookNode:
 def task_cells(number: int, task: Task, exercise: Exercise) -> list[NotebookNode]:
     """A task's statement, what it is given, the place for the answer, and an example call."""
     about = f"{task.points} points · {DIFFICULTY[task.difficulty]} · about {task.minutes} minutes"
-    statement = f"## Task {number}. {exercise.title.split(': ', 1)[-1].capitalize()}\n\n*{about}*\n\n{myst.plain(exercise.statement)}"
+    title = exercise.title.split(": ", 1)[-1]
+    statement = f"## Task {number}. {title[0].upper()}{title[1:]}\n\n*{about}*\n\n{myst.plain(exercise.statement)}"
     given = [code(f"{task.name}-given-{i}", text, **entry(f"{task.name}-given-{i}", locked=True)) for i, text in enumerate(exercise.code, 1)]
     example = f"# One example call. The grader makes others, and checks properties of what comes back.\n{task.example}"
     return [markdown(f"{task.name}-statement", statement, course={"task": task.name}), *given,

@@ -1,8 +1,8 @@
 """Take the solutions of exercises out of notebooks before Sphinx reads them: readers get stubs, in every edition.
 
 A notebook runs with its solutions, or comes with its outputs from the cache, before its text is cut; the parser then gets the notebook that
-`course.exercises.without_solutions` makes, with outputs, and runs nothing. So whatever is built of a page, be it pictures, the search index, widgets or
-an EPUB, cannot hold what the page was never given. The site's copies of sources, which its download button serves, are written here too.
+`course.exercises.without_solutions` makes, with outputs, and runs nothing. So whatever is built of a page, be it pictures, the search index, widgets
+or an EPUB, cannot hold what the page was never given. The site's copies of sources, which its download button serves, are written here too.
 """
 
 import shutil

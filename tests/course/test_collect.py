@@ -150,6 +150,17 @@ def test_edits_of_locked_cells_points_kernel_and_metadata_have_no_effect():
     assert notes == ["the notebook was set to r; it is run as Python", "the cell toy-setup was changed; ours is used", "the cell toy-add-check was changed; ours is used"]
 
 
+def test_a_notebook_that_was_made_for_another_student_is_noted():
+    def made_for(student):
+        copy = nbformat.from_dict(RELEASED)
+        copy.metadata.course["student"] = student
+        return copy
+
+    theirs = nbformat.writes(made_for("ann")).encode()
+    assert rebuilt(made_for("ben"), Submission("ben", data=theirs), SET)[1] == ["the notebook was made for ann"]
+    assert rebuilt(made_for("ann"), Submission("ann", data=theirs), SET)[1] == []
+
+
 def test_own_cells_stand_where_they_stood():
     def add(copy):
         places = {grade_id(cell): i for i, cell in enumerate(copy.cells) if grade_id(cell)}

@@ -98,8 +98,8 @@ def test_a_stub_takes_the_place_of_each_solution_and_is_valid_code():
 def test_readers_get_statement_stub_and_check_and_nothing_else_of_it():
     cells = exercises.without_solutions(notebook()).cells
     assert [cell.source for cell in cells] == [
-        "# A section", "from course import check", START, "hint = 1", "It is checked that it adds.\n\n```{exercise-end}\n```", STUB, 'check("one-add")',
-        "More text."]
+        "# A section", "from course import check", START, "hint = 1", "It is checked that it adds.\n\n```{exercise-end}\n```", STUB,
+        'check("one-add")', "More text."]
     assert [(len(cell.outputs), cell.execution_count) for cell in cells if cell.cell_type == "code"] == [(1, 1), (1, 2), (0, None), (0, None)]
 
 

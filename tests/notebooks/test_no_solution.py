@@ -1,8 +1,8 @@
 """After the build: no file of the site, no copy for a learner, holds anything of what exercises hide.
 
-What is looked for is every line of the solutions' code, every sentence and formula of explanations, and every line that checks and demonstrations print, as far
-as it has some length and stands nowhere in the book's public text. Both sides are compared in one bare form, without blanks, quotes, brackets and marks of
-emphasis, since a page sets these in its own way.
+What is looked for is every line of the solutions' code, every sentence and formula of explanations, and every line that checks and demonstrations
+print, as far as it has some length and stands nowhere in the book's public text. Both sides are compared in one bare form, without blanks, quotes,
+brackets and marks of emphasis, since a page sets these in its own way.
 """
 
 import base64
@@ -33,10 +33,12 @@ from course import exercises, lab
 SITE = notebooks.ROOT / "_build" / "html"
 SHORTEST = {"code": 12, "sentence": 20, "formula": 12, "output": 12}  # characters, in bare form
 WINDOW = 12
-IN_PAGES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u2026": "..."})  # typographer's signs
+# Typographer's quotes, dashes and dots, which pages set.
+IN_PAGES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-", "\u2026": "..."})
 DROPPED = b" \t\r\n\"'\\$`*_()"
 # Where a sentence is cut: at its end, and at all that a page shows in another form than the source has it.
-CUTS = re.compile(r"\{[\w:.-]+\}`[^`]*`|!?\[|\]\([^)]*\)|`|\||(?<=[.:;?!])\s|\n\s*\n|\n\s*(?=[-*:#>]|\d+\.)|^\s*(?:[-*#>]+|\d+\.)\s|^:+\{.*$|^:[\w-]+:.*$", re.M)
+CUTS = re.compile(r"\{[\w:.-]+\}`[^`]*`|!?\[|\]\([^)]*\)|`|\||(?<=[.:;?!])\s|\n\s*\n|"             # roles, links, sentences, paragraphs
+                  r"\n\s*(?=[-*:#>]|\d+\.)|^\s*(?:[-*#>]+|\d+\.)\s|^:+\{.*$|^:[\w-]+:.*$", re.M)  # items, titles, directives
 FORMULA = re.compile(r"\$\$(.*?)\$\$(?:\s*\([\w-]+\))?|\$([^$\n]+)\$", re.S)
 FENCE = re.compile(r"^(`{3,}).*?^\1\s*$", re.S | re.M)
 
@@ -218,7 +220,8 @@ def test_no_copy_for_a_learner_holds_anything_of_a_solution(secrets, tmp_path):
     lab.write(lab=tmp_path)
     copies = {path.relative_to(tmp_path).as_posix(): path.read_text("utf8") for path in tmp_path.rglob("*") if path.is_file()}
     for path in notebooks.notebooks():
-        copies[f"Colab: {path.name}"] = nbformat.writes(publish.with_install(nbformat.read(path, 4), "package", "https://github.com/owner/name", "0" * 40))
+        copy = publish.with_install(nbformat.read(path, 4), "package", "https://github.com/owner/name", "0" * 40)
+        copies[f"Colab: {path.name}"] = nbformat.writes(copy)
     assert len(copies) == 2 * len(notebooks.notebooks()) + 1
     assert {name: secrets.named(found) for name, text in copies.items() if (found := secrets.in_text(text))} == {}
 
@@ -318,7 +321,8 @@ def test_a_label_in_the_inventory_is_found(tmp_path):
 
 
 def test_sentences_are_cut_where_pages_differ():
-    text = "First {eq}`eq-a`, then **bold** words. Next $x^2 + y^2 = z^2$ ends it; see [the link](a.md).\n\n- an item\n- `code` here\n\n```python\nprint('in a fence')\n```"
+    text = "First {eq}`eq-a`, then **bold** words. Next $x^2 + y^2 = z^2$ ends it; see [the link](a.md).\n\n- an item\n- `code` here\n\n"
+    text += "```python\nprint('in a fence')\n```"
     found = defaultdict(list)
     for kind, part in of_markdown(text):
         if part.strip():

@@ -28,6 +28,7 @@ Write `double(x)`, a statement in plain view.
 ```{exercise-end}
 ```
 """
+ANSWER = "def double(x):\n    ### BEGIN SOLUTION\n    return x + x + 0\n    ### END SOLUTION"
 EXPLANATION = """````{solution-start} ex-toy-double
 :class: dropdown
 ````
@@ -55,7 +56,7 @@ def notebook():
         new_code_cell(DRAW.format("[1, 2]"), metadata=alt),
         new_code_cell(slider.format("PUBLIC WIDGET")),
         new_markdown_cell(STATEMENT),
-        new_code_cell("def double(x):\n    ### BEGIN SOLUTION\n    return x + x + 0\n    ### END SOLUTION", metadata=marked("toy-double", solution=True)),
+        new_code_cell(ANSWER, metadata=marked("toy-double", solution=True)),
         new_code_cell('check("toy-double")', metadata=marked("toy-double-check", grade=True, locked=True, points=3)),
         new_markdown_cell(EXPLANATION),
         new_code_cell("def demonstrate(x):\n    print('the demonstration prints', x + 1)\n\n\ndemonstrate(40)"),
@@ -63,7 +64,8 @@ def notebook():
         new_code_cell(slider.format("SECRET WIDGET")),
         new_markdown_cell(AFTER),
     ]
-    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python"}, "language_info": {"name": "python"}})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python"}, "language_info": {"name": "python"}}
+    return nbformat.v4.new_notebook(cells=cells, metadata=kernel)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,9 @@ def source(tmp_path_factory):
 
 def build(source, out, builder="html", extensions=("without_solutions",), **settings):
     config = {
-        "extensions": ["myst_nb", "sphinx_exercise", *extensions], "source_suffix": {".md": "myst-nb", ".ipynb": "myst-nb"}, "html_theme": "sphinx_book_theme",
-        "nb_execution_mode": "cache", "nb_execution_cache_path": str(source.parent / "cache"), "version": "1", **settings,
+        "extensions": ["myst_nb", "sphinx_exercise", *extensions], "source_suffix": {".md": "myst-nb", ".ipynb": "myst-nb"},
+        "html_theme": "sphinx_book_theme", "nb_execution_mode": "cache", "nb_execution_cache_path": str(source.parent / "cache"), "version": "1",
+        **settings,
     }
     warnings = io.StringIO()
     with patch_docutils(), docutils_namespace():
@@ -117,7 +120,8 @@ def held(text: str, words: list[str]) -> list[str]:
 def test_a_page_shows_statement_stub_and_check(site):
     text = article(site).get_text()
     assert held(text, PUBLIC[:-1]) == PUBLIC[:-1]
-    assert text.index("plain view") < text.index("def double(x):") < text.index("YOUR CODE HERE") < text.index('check("toy-double")') < text.index("After the")
+    places = [text.index(words) for words in ("plain view", "def double(x):", "YOUR CODE HERE", 'check("toy-double")', "After the exercise")]
+    assert places == sorted(places)
 
 
 def test_stub_and_check_show_no_output(site):
@@ -158,7 +162,8 @@ def test_outputs_come_from_the_cache(site, source):
 
 
 def test_the_button_downloads_a_notebook_with_stubs_that_runs(site, source, tmp_path):
-    [address] = [link["href"] for link in BeautifulSoup((site / "chapters" / "one.html").read_text("utf8"), "html.parser").select("a[href$='.ipynb']")]
+    page = BeautifulSoup((site / "chapters" / "one.html").read_text("utf8"), "html.parser")
+    [address] = [link["href"] for link in page.select("a[href$='.ipynb']")]
     path = (site / "chapters" / address).resolve()
     copy = nbformat.read(path, 4)
     nbformat.validate(copy)

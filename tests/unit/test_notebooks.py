@@ -1,5 +1,8 @@
 """Running notebooks into the cache, and storing their text outputs."""
 
+import subprocess
+import sys
+
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
@@ -9,11 +12,14 @@ import notebooks
 
 @pytest.fixture
 def project(tmp_path):
-    """A small project: a package with one module and one array, and pins."""
+    """A small project: a package with one module and one array, the modules that check exercises, one of graders, and pins."""
     package = tmp_path / "diffusion_core"
     (package / "data").mkdir(parents=True)
     (package / "samplers.py").write_text("SIGN = 1\n")
     (package / "data" / "bundle.npz").write_bytes(b"\x00\x01")
+    (tmp_path / "course" / "tasks").mkdir(parents=True)
+    for name in (*notebooks.CHECKING, "tasks/one", "sandbox"):
+        (tmp_path / "course" / f"{name}.py").write_text("SIGN = 1\n")
     (tmp_path / "requirements.txt").write_text("torch==2.13.0\n")
     return tmp_path
 
@@ -24,8 +30,8 @@ def write(path, *sources):
     return path
 
 
-@pytest.mark.parametrize("name", ["diffusion_core/samplers.py", "diffusion_core/data/bundle.npz", "requirements.txt"])
-def test_fingerprint_sees_code_data_and_pins(project, name):
+@pytest.mark.parametrize("name", ["diffusion_core/samplers.py", "diffusion_core/data/bundle.npz", "requirements.txt", "course/tasks/one.py", "course/task.py"])
+def test_fingerprint_sees_code_data_graders_and_pins(project, name):
     before = notebooks.fingerprint(project)
     path = project / name
     path.write_bytes(path.read_bytes()[:-1] + b"\x07")
@@ -40,6 +46,16 @@ def test_fingerprint_sees_names_but_not_compiled_files(project):
     assert notebooks.fingerprint(project) == before
     (project / "diffusion_core" / "samplers.py").rename(project / "diffusion_core" / "sampler.py")
     assert notebooks.fingerprint(project) != before
+
+
+def test_the_rest_of_the_course_kit_runs_in_no_notebook(project):
+    """What `check` imports is listed, so that a change there runs the notebooks again."""
+    before = notebooks.fingerprint(project)
+    (project / "course" / "sandbox.py").write_text("SIGN = 2\n")
+    assert notebooks.fingerprint(project) == before
+    loaded = subprocess.run([sys.executable, "-c", "import course, sys; print(*(name for name in sys.modules if name.startswith('course.')))"],
+                            cwd=notebooks.ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert {name.split(".")[1] for name in loaded} == set(notebooks.CHECKING)
 
 
 def test_a_notebook_runs_once_until_the_package_changes(project, tmp_path):
