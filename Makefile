@@ -29,10 +29,11 @@ read: book       ## build the book and serve it on http://localhost:8000 (other 
 	@echo "read: the book is at http://localhost:$(PORT), Ctrl-C stops"
 	@$(PY) -m http.server --bind localhost --directory _build/html $(PORT)
 
+# JupyterLab without the menus of nbgrader, which are for teachers (in the folder of a class), and without news.
 lab: setup       ## open your copies of the notebooks in JupyterLab: stubs to fill in, explorers that compute live
 	@echo "lab: opening your copies of the notebooks, below lab/, in JupyterLab, Ctrl-C stops"
 	@$(PY) -m course.lab
-	@.venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/lab
+	@JUPYTER_CONFIG_PATH=course/assets/jupyterlab .venv/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/lab
 
 course: setup bubblewrap  ## release the problem sets into class/, or grade one: SET=ddim FROM=submissions.zip (READ=1: after essays were read)
 	@$(PY) -m course --class "$(CLASS)" $(if $(FROM),grade $(SET) "$(FROM)",$(if $(READ),finish $(SET),release $(SET)))

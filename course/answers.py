@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from diffusion_core.denoisers import FunctionDenoiser
+
 from . import wire
 
 MISSING = "`{}` is not defined"
@@ -29,9 +31,12 @@ class Answers:
     def _look_up(self, name: str) -> Any:
         raise NotImplementedError
 
-    def _note(self, value: Any) -> Any:
-        self.transcript.append(None if callable(value) else value)
-        return value
+    def _seen(self, value: Any) -> Any:
+        """What a part gets of a value: the value, noted, or a function whose results will be noted."""
+        if not callable(value):
+            self.transcript.append(value)
+            return value
+        return _like(value, lambda *args, **kwargs: self._seen(value(*args, **kwargs)))
 
 
 class LocalAnswers(Answers):
@@ -46,25 +51,36 @@ class LocalAnswers(Answers):
     def _look_up(self, name: str) -> Any:
         if name not in self._namespace:
             raise AnswerError(MISSING.format(name))
-        value = self._namespace[name]
-        return self._function(value) if callable(value) else self._note(_passed(value))
+        return self._seen(_passed(self._namespace[name]))
 
-    def _function(self, function: Callable) -> Callable:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            args, kwargs = wire.plain(list(args)), wire.plain(kwargs)
-            try:
-                value = _passed(function(*args, **kwargs))
-            except (AnswerError, KeyboardInterrupt):
-                raise
-            except BaseException as error:  # noqa: BLE001  whatever a student's code raises, SystemExit included, is its answer
-                raise AnswerError(raised(error)) from error
-            return self._function(value) if callable(value) else self._note(value)
 
-        if hasattr(function, "schedule"):
-            from diffusion_core.denoisers import FunctionDenoiser
+def _passed(value: Any) -> Any:
+    """A student's value on its way to the grader: data copied, a function with its arguments and results copied and its exceptions caught."""
+    try:
+        value = wire.plain(value)
+    except wire.WireError as error:
+        raise AnswerError(f"your answer gave back what cannot be checked: {error}") from error
+    if not callable(value):
+        return value
 
-            return FunctionDenoiser(function.schedule, lambda x_t, t, cond: call(x_t, t, cond))
-        return call
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            found = value(*wire.plain(list(args)), **wire.plain(kwargs))
+            # What iterates lazily runs a student's code when it is read.
+            found = wire.plain(found) if isinstance(found, wire.LAZY) else found
+        except (AnswerError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  whatever a student's code raises, SystemExit included, is its answer
+            raise AnswerError(raised(error)) from error
+        return _passed(found)
+
+    return _like(value, call)
+
+
+def _like(function: Callable, call: Callable) -> Callable:
+    """`call`, as a denoiser if `function` is one."""
+    schedule = getattr(function, "schedule", None)
+    return call if schedule is None else FunctionDenoiser(schedule, lambda x_t, t, cond: call(x_t, t, cond))
 
 
 def raised(error: BaseException) -> str:
@@ -72,10 +88,3 @@ def raised(error: BaseException) -> str:
     if isinstance(error, NotImplementedError) and not str(error):
         return "there is no answer yet"
     return f"your code raised {type(error).__name__}: {str(error)[:300]}"
-
-
-def _passed(value: Any) -> Any:
-    try:
-        return wire.plain(value)
-    except wire.WireError as error:
-        raise AnswerError(f"your answer gave back what cannot be checked: {error}") from error

@@ -1,10 +1,14 @@
 """For a learner without a teacher: check an answer, get a hint, see the book's."""
 
+import re
 import sys
 from typing import Any
 
 from . import exercises
 from .task import Result
+
+# A role of MyST, which no notebook knows, and the words in it.
+ROLE, WORDS = re.compile(r"\{[\w:]+\}`([^`<]*[^`<\s])\s*(?:<[^`>]*>)?`"), r"\1"
 
 
 def check(name: str) -> None:
@@ -35,7 +39,7 @@ def report(result: Result, reveal: bool = True) -> str:
 
 
 def reveal(name: str) -> None:
-    """Print the book's answer to exercise `name`, and why. Raises ValueError for an exercise that the book does not have."""
+    """Show the book's answer to exercise `name`, and why. Raises ValueError for an exercise that the book does not have."""
     from .tasks import find
 
     find(name)
@@ -43,4 +47,13 @@ def reveal(name: str) -> None:
     if exercise is None:
         print("The solutions are in the notebooks of the book's repository, below chapters/, and this installation has none of them.")
         return
-    print(exercise.explanation, exercise.answer, sep="\n\n")
+    show(f"{ROLE.sub(WORDS, exercise.explanation)}\n\n```python\n{exercise.answer}\n```")
+
+
+def show(markdown: str) -> None:
+    """Show Markdown: with its formulas in a notebook, as text elsewhere."""
+    notebook = sys.modules.get("IPython")
+    if notebook and notebook.get_ipython():
+        notebook.display.display(notebook.display.Markdown(markdown))
+    else:
+        print(markdown)

@@ -67,6 +67,9 @@ def enter(classroom: Classroom, name: str, submission: Submission, verdict: Verd
         engine.run(Autograde, classroom, name, student,
                    Autograde=Config(sanitize_preprocessors=[OverwriteCells], autograde_preprocessors=[ShowVerdict, SaveAutoGrades], permissions=644),
                    ShowVerdict=Config(verdicts=str(classroom.folder / "verdicts" / name), notes=submission.notes))
+        if submission.name and student not in classroom.roster:
+            with Gradebook(engine.database(classroom)) as book:
+                book.update_or_create_student(student, last_name=harmless(submission.name.replace(",", " ")))
         feedback(classroom, name, student)
     except RuntimeError as error:
         return [str(error)]         # one notebook that nbgrader cannot take must not stop the others

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 
+from . import myst
 from .exercises import CHAPTERS, ROOT, without_solutions
 
 LAB = ROOT / "lab"
@@ -36,10 +37,18 @@ def write(chapters: Path = CHAPTERS, lab: Path = LAB) -> list[str]:
     lab.mkdir(parents=True, exist_ok=True)
     made, lines = made_from(lab), []
     for path in sorted(chapters.glob("*/*.ipynb")):
-        text = nbformat.writes(without_solutions(nbformat.read(path, 4)))
-        lines += refresh(lab, path.relative_to(chapters), text, made)
+        lines += refresh(lab, path.relative_to(chapters), nbformat.writes(copy_of(path)), made)
     replace(lab / MADE_FROM, json.dumps(made, indent=1, sort_keys=True) + "\n")
     return lines
+
+
+def copy_of(path: Path) -> nbformat.NotebookNode:
+    """The notebook with stubs, its text in the Markdown that JupyterLab knows."""
+    copy = without_solutions(nbformat.read(path, 4))
+    for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            cell.source = myst.plain(cell.source, path, beside=True)
+    return copy
 
 
 def made_from(lab: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ import html as escape
 import re
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import nbformat
@@ -69,19 +70,21 @@ def labels(chapters: Path = CHAPTERS) -> dict[str, Label]:
     return found
 
 
-def plain(text: str, here: Path | None = None) -> str:
-    """MyST as ordinary Markdown. ValueError names a reference or a citation that the book does not have."""
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(_blocks(TARGET.sub("", text).split("\n"), here))).strip()
+def plain(text: str, here: Path | None = None, beside: bool = False) -> str:
+    """MyST as ordinary Markdown. `beside`: for a copy that has the book's other files beside it, in JupyterLab: links to them stay, and what a
+    page folds is folded. ValueError names a reference or a citation that the book does not have.
+    """
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(_blocks(TARGET.sub("", text).split("\n"), here, beside))).strip()
 
 
-def _blocks(lines: list[str], here: Path | None) -> list[str]:
+def _blocks(lines: list[str], here: Path | None, beside: bool) -> list[str]:
     """Lines with their directives unwrapped, and roles resolved outside code."""
     out: list[str] = []
     prose: list[str] = []
     i = 0
 
     def flush() -> None:
-        out.extend(_roles("\n".join(prose), here).split("\n") if prose else [])
+        out.extend(_roles("\n".join(prose), here, beside).split("\n") if prose else [])
         prose.clear()
 
     while i < len(lines):
@@ -96,9 +99,9 @@ def _blocks(lines: list[str], here: Path | None) -> list[str]:
         if name is None:
             out.extend(lines[i : end + 1])
         else:
-            while body and OPTION.match(body[0]):
-                body = body[1:]
-            out.extend(_directive(name, title, body, here))
+            options = list(takewhile(OPTION.match, body))
+            folded = beside and any("dropdown" in option for option in options)
+            out.extend(_directive(name, title, body[len(options) :], here, beside, folded))
         i = end + 1
     flush()
     return out
@@ -109,20 +112,22 @@ def _closes(fence: str, line: str) -> bool:
     return len(line) >= len(fence) and set(line) == {fence[0]}
 
 
-def _directive(name: str, title: str, body: list[str], here: Path | None) -> list[str]:
+def _directive(name: str, title: str, body: list[str], here: Path | None, beside: bool, folded: bool) -> list[str]:
     if name in MARKS:
         return []
     word = NAMES.get(name, name.capitalize())
-    title = _roles(title, here)
+    title = _roles(title, here, beside)
     head = title if not word else f"{word}: {title}" if title else word
     if name == "exercise-start":
         return [f"**{head}**", ""]
-    content = _blocks(body, here)
+    content = _blocks(body, here, beside)
     content = "\n".join(content).strip("\n").split("\n")
+    if folded:
+        return ["", "<details>", f"<summary>{escape.escape(head)}</summary>", "", *content, "", "</details>", ""]
     return ["", *(f"> {line}".rstrip() for line in [f"**{head}**", "", *content]), ""]
 
 
-def _roles(text: str, here: Path | None) -> str:
+def _roles(text: str, here: Path | None, beside: bool) -> str:
     def number(match: re.Match) -> str:
         known = labels()[match[4]] if match[4] in labels() else None
         mark = f" \\tag{{{known.words}}}" if known and here and known.path.resolve() == here.resolve() else ""
@@ -138,7 +143,7 @@ def _roles(text: str, here: Path | None) -> str:
 
     text = LABELLED.sub(number, text)
     text = ROLE.sub(role, text)
-    return _outside_code(text, lambda part: LINK.sub(r"\1", part))
+    return text if beside else _outside_code(text, lambda part: LINK.sub(r"\1", part))
 
 
 def _outside_code(text: str, change) -> str:

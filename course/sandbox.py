@@ -287,19 +287,7 @@ class SandboxAnswers(Answers):
     def _look_up(self, name: str) -> Any:
         if self._process is None or not self._process.alive:
             raise AnswerError("its process was stopped by an earlier call")
-        value = self._process.ask("get", self._limits.call, name=name)
-        return self._noted(value) if callable(value) else self._note(value)
-
-    def _noted(self, function: Callable) -> Callable:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            value = function(*args, **kwargs)
-            return self._noted(value) if callable(value) else self._note(value)
-
-        if hasattr(function, "schedule"):
-            from diffusion_core.denoisers import FunctionDenoiser
-
-            return FunctionDenoiser(function.schedule, lambda x_t, t, cond: call(x_t, t, cond))
-        return call
+        return self._seen(self._process.ask("get", self._limits.call, name=name))
 
     def close(self) -> None:
         if self._process is not None:

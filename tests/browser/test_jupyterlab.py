@@ -15,8 +15,9 @@ from built import HTML
 from engines import assert_same, shown
 
 NOTEBOOK = HTML.parents[1] / "chapters" / "03_algorithms" / "03_guidance.ipynb"
-# Every cell stays in the page, so that the explorer is found wherever the window is scrolled to; no news are asked for.
-SETTINGS = {"notebook-extension/tracker": {"windowingMode": "none"}, "apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false"}}
+# Every cell stays in the page, so that the explorer is found wherever the window is scrolled to.
+SETTINGS = {"notebook-extension/tracker": {"windowingMode": "none"}}
+CONFIGURATION = HTML.parents[1] / "course" / "assets" / "jupyterlab"  # as `make lab` has it: no menus for teachers, no news
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def lab(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folders = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
-    environment = os.environ | {name: str(tmp_path / folder) for name, folder in folders.items()}
+    environment = os.environ | {name: str(tmp_path / folder) for name, folder in folders.items()} | {"JUPYTER_CONFIG_PATH": str(CONFIGURATION)}
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
                "--expose-app-in-browser", f"--notebook-dir={tmp_path / 'work'}"]
     with open(tmp_path / "log", "w") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as server:
@@ -59,6 +60,8 @@ def test_the_guidance_notebook_runs_and_its_slider_draws(lab, browser):
     page.set_default_timeout(180_000)
     page.goto(f"{lab}/lab/tree/{NOTEBOOK.name}")
     page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status == 'idle'")
+    menus = page.locator(".lm-MenuBar-itemLabel").all_text_contents()
+    assert "Kernel" in menus and "Nbgrader" not in menus and page.get_by_text("Jupyter news").count() == 0
     page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells')")
     figure = page.wait_for_selector(".explorer:has(canvas:not([hidden]))")
     host = figure.evaluate_handle("figure => figure.parentElement").as_element()

@@ -226,6 +226,7 @@ def test_the_tables_have_the_columns_of_their_systems(graded):
     nbgrader = {row["student_id"]: row for row in rows(folder / f"{NAME}-nbgrader.csv")}
     assert list(next(iter(nbgrader.values()))) == ["assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email", "raw_score", "late_submission_penalty", "score", "max_score"]
     assert {student: float(nbgrader[student]["score"]) for student in totals} == totals and float(nbgrader["1000"]["max_score"]) == one.points
+    assert (nbgrader["1000"]["last_name"], nbgrader["1001"]["last_name"]) == ("Jane", "student1")
     canvas = rows(folder / f"{NAME}-canvas.csv")
     assert list(canvas[0]) == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", one.title] and canvas[0]["Student"].strip() == "Points Possible"
     assert {row["ID"]: float(row[one.title]) for row in canvas[1:] if row[one.title]} == totals

@@ -205,7 +205,7 @@ def test_links_of_the_books_copies_lead_to_files():
     copies = {path: lab.LAB / path.relative_to(exercises.CHAPTERS) for path in exercises.CHAPTERS.glob("*/*.ipynb")}
     followed = 0
     for path, copy in copies.items():
-        for cell in exercises.without_solutions(nbformat.read(path, 4)).cells:
+        for cell in lab.copy_of(path).cells:
             for address in re.findall(r"\]\(([^)\s]+)\)", cell.source) if cell.cell_type == "markdown" else ():
                 if not urlsplit(address).scheme and urlsplit(address).path:
                     target = Path(os.path.normpath(copy.parent / unquote(urlsplit(address).path)))
@@ -229,3 +229,12 @@ def test_make_lab_updates_the_copies_and_opens_them():
     rule = re.search(r"^lab:.*\n((?:\t.*\n)+)", (exercises.ROOT / "Makefile").read_text(), re.M)[1]
     update, opens = rule.index("-m course.lab"), rule.index(f"--ServerApp.root_dir=. --LabApp.default_url=/lab/tree/{lab.LAB.name}")
     assert update < opens and f"/{lab.LAB.name}/\n" in (exercises.ROOT / ".gitignore").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(exercises.CHAPTERS.glob("*/*.ipynb")), ids=lambda path: path.stem)
+def test_a_copy_reads_well_in_jupyterlab(path):
+    """Roles are words, and answers of the quiz are folded."""
+    text = "\n\n".join(cell.source for cell in lab.copy_of(path).cells if cell.cell_type == "markdown")
+    assert not re.search(r"\{[a-z:]+\}`", text) and not re.search(r"^(:::|```\{)|^:[a-z]+:", text, re.M)
+    folded = sum(cell.source.count(":class: dropdown") for cell in exercises.without_solutions(nbformat.read(path, 4)).cells if cell.cell_type == "markdown")
+    assert text.count("<details>") == text.count("</details>") == folded >= 3
