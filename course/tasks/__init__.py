@@ -4,9 +4,8 @@ from importlib import import_module
 
 from ..task import ProblemSet, Task
 
-SECTIONS = tuple(name for name in (
-    "origins", "strengths", "markov_chains", "elbo", "autoregressive", "ddpm", "ddim", "guidance", "process", "objectives",
-    "ddpm_pytorch", "ddim_pytorch", "guidance_pytorch") if (__import__("pathlib").Path(__file__).parent / f"{name}.py").exists())
+SECTIONS = ("origins", "strengths", "markov_chains", "elbo", "autoregressive", "ddpm", "ddim", "guidance", "process", "objectives",
+            "ddpm_pytorch", "ddim_pytorch", "guidance_pytorch")
 
 
 def problem_set(name: str) -> ProblemSet:
