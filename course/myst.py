@@ -6,15 +6,15 @@
     highlight(code)       HTML of code
     style()               the CSS that these need, with a font for formulas
 
-`here` is the notebook that the text stands in. Its equations are then numbered as on its page; without it, "(eq. 3 of 5.3)" says where
-an equation is.
+`here` is the notebook that the text stands in. Its equations are then numbered as on its page; without it, "(eq. 125 of 5.3)" says
+where an equation is.
 """
 
 import html as escape
 import re
 from dataclasses import dataclass
 from functools import cache
-from itertools import takewhile
+from itertools import count, takewhile
 from pathlib import Path
 
 import nbformat
@@ -59,12 +59,12 @@ def section(path: Path) -> str:
 
 @cache
 def labels(chapters: Path = CHAPTERS) -> dict[str, Label]:
-    """Everything in the chapters that can be referred to, by name."""
-    found = {}
+    """Everything in the chapters that can be referred to, by name. Equations are numbered through the book, as on its pages."""
+    found, numbers = {}, count(1)
     for path in sorted(chapters.glob("*/*.ipynb")):
         text = "\n\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
-        for number, match in enumerate(LABELLED.finditer(text), 1):
-            found[match[4]] = Label("equation", str(number), path)
+        for match in LABELLED.finditer(text):
+            found[match[4]] = Label("equation", str(next(numbers)), path)
         for kind, title, name in re.findall(r"^`{3,}\{(exercise-start|prf:proposition)\}[ \t]*(.*)\n:label: (\S+)", text, re.M):
             found[name] = Label({"exercise-start": "exercise"}.get(kind, "proposition"), title, path)
     return found

@@ -1,7 +1,7 @@
 """A process for a student's code that can do nothing but compute: bubblewrap where there is one, limits alone elsewhere.
 
 In the sandbox there is Python with its packages and `diffusion_core`, read-only; no file of the teacher, of another student, of the
-course kit's graders or of the chapters; an empty /tmp of 64 MB; no network; one process, which may start threads and no other process;
+course kit's graders or of the chapters; an empty folder of 64 MB; no network; one process, which may start threads and no other process;
 limits on memory, time, open files and what is written.
 """
 
@@ -28,6 +28,7 @@ from .answers import AnswerError, Answers
 HERE = Path(__file__).resolve().parent
 KIT = {"inside.py": HERE / "inside.py", "wire.py": HERE / "wire.py", "diffusion_core": HERE.parent / "diffusion_core"}
 GRACE = 5.0                                     # seconds beyond a limit before the process is killed
+SCRATCH = "/scratch"                            # and not /tmp, below which the environment of a clone may lie
 LOG = 20_000                                    # characters kept of what a student prints
 WARNING = ("There is no bubblewrap on this machine: submissions run with limits on time, memory and processes, but they can read your files "
            "and use the network. Grade on Linux with bubblewrap (Debian: apt install bubblewrap), or in a virtual machine.")
@@ -55,7 +56,7 @@ def command(bwrap: str | None, kit: Path, seccomp: int | None) -> list[str]:
     if bwrap is None:
         return [sys.executable, "-s", "-X", "utf8", str(kit / "inside.py")]
     options = ["--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox",
-               "--proc", "/proc", "--dev", "/dev", "--size", str(64 << 20), "--tmpfs", "/tmp", "--dir", "/kit", "--chdir", "/tmp"]
+               "--proc", "/proc", "--dev", "/dev", "--size", str(64 << 20), "--tmpfs", SCRATCH, "--dir", "/kit", "--chdir", SCRATCH]
     for path in ("/usr", "/etc/ld.so.cache", "/etc/localtime"):
         options += ["--ro-bind-try", path, path]
     for name in ("/bin", "/lib", "/lib64"):
@@ -238,7 +239,8 @@ class Process:
 
 def environment(bwrap: str | None) -> dict[str, str]:
     """All that a student's process knows of the machine. One thread: results do not depend on the number of cores."""
-    return {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "MPLBACKEND": "Agg", "MPLCONFIGDIR": "/tmp", "PYTHONDONTWRITEBYTECODE": "1",
+    home = SCRATCH if bwrap else tempfile.gettempdir()
+    return {"PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "MPLBACKEND": "Agg", "MPLCONFIGDIR": home, "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONHASHSEED": "0", "PYTHONUNBUFFERED": "1", **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
 
 

@@ -79,7 +79,7 @@ ATTEMPTS = [
     "open('/kit/inside.py', 'a')", "os.remove('/kit/wire.py')", "open('/usr/lib/x', 'w')", "open(torch.__file__, 'a')", "os.chmod('/kit', 0o777)",
     "socket.create_connection(('127.0.0.1', {port}), 1)", "socket.create_connection(('1.1.1.1', 53), 1)", "socket.getaddrinfo('example.org', 80)",
     "os.fork()", "subprocess.run(['/bin/sh', '-c', 'true'], check=True)", "os.posix_spawn('/bin/true', ['true'], {{}})", "multiprocessing.Process(target=print).start()",
-    "os.kill({pid}, 9)", "os.chroot('/')", "ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None) == 0 or 1 / 0", "os.setuid(0)",
+    "os.kill({pid}, 9)", "os.chroot('/')", "ctypes.CDLL(None).mount(b'x', b'/scratch', b'tmpfs', 0, None) == 0 or 1 / 0", "os.setuid(0)",
     "ctypes.CDLL(None).unshare(0x10000000) == 0 or 1 / 0", "os.sched_setaffinity({pid}, [0])", "resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40))",
 ]
 
@@ -97,15 +97,15 @@ def test_every_attempt_on_the_machine_fails_and_the_answer_counts_all_the_same(r
 
 
 def test_it_sees_an_empty_folder_its_kit_and_no_name_of_ours(run):
-    show = "import os, sys\nprint(sorted(os.listdir('/tmp')), sorted(os.listdir('/kit')), sorted(os.environ), len(os.listdir('/proc')), os.getuid(), sys.argv)"
+    show = "import os, sys\nprint(sorted(os.listdir('/scratch')), sorted(os.listdir('/kit')), sorted(os.environ), len(os.listdir('/proc')), os.getuid(), sys.argv)"
     answers, _ = run(show, RIGHT)
     assert "[] ['diffusion_core', 'inside.py', 'wire.py'] ['HOME'," in answers.log and "65534 ['/kit/inside.py']" in answers.log
     assert not {"USER", "SSH_AUTH_SOCK", "TOKEN"} & set(answers.log.split("'"))
 
 
 def test_what_it_writes_is_gone_with_it(run):
-    run("open('/tmp/x', 'w').write('x' * 1000)", RIGHT)
-    answers, _ = run("import os\nprint(os.listdir('/tmp'))", RIGHT)
+    run("open('/scratch/x', 'w').write('x' * 1000)", RIGHT)
+    answers, _ = run("import os\nprint(os.listdir('/scratch'))", RIGHT)
     assert answers.log == "[]\n"
 
 
@@ -115,8 +115,8 @@ def test_what_it_writes_is_gone_with_it(run):
     ("x = [bytearray(1 << 28) for _ in range(100)]", ""),
     ("import torch\nx = torch.ones(10**10)", "allocate"),
     ("import threading, time\nfor _ in range(100_000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", ""),
-    ("f = open('/tmp/x', 'wb')\nwhile True: f.write(bytes(1 << 20))", ""),
-    ("import os\nfor i in range(1000): os.open('/tmp', os.O_RDONLY)", "Too many open files"),
+    ("f = open('/scratch/x', 'wb')\nwhile True: f.write(bytes(1 << 20))", ""),
+    ("import os\nfor i in range(1000): os.open('/scratch', os.O_RDONLY)", "Too many open files"),
     ("while True: print('x' * 10_000)", "longer than 2 s"),
     ("def f(): f()\nf()", "RecursionError"),
 ], ids=["loop", "sleep", "memory", "tensor", "threads", "disk", "files", "output", "recursion"])
