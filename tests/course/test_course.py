@@ -318,7 +318,7 @@ SET = ProblemSet("own", "My own set", "", "import math", [half], Essay("Why?", "
 '''
 
 
-def test_a_teachers_private_set_is_released_and_graded_like_the_books(tmp_path):
+def test_a_teachers_private_set_is_released_and_graded_like_the_books(tmp_path, capsys):
     classroom = Classroom.open(tmp_path / "class")
     private = classroom.folder / "private"
     private.mkdir()
@@ -334,8 +334,18 @@ def test_a_teachers_private_set_is_released_and_graded_like_the_books(tmp_path):
         next(cell for cell in copy.cells if exercises.grade_id(cell) == "own-half").source = code
         (tmp_path / "in" / student).mkdir(parents=True)
         nbformat.write(copy, tmp_path / "in" / student / "own.ipynb")
-    assert grade_set(classroom, "own", tmp_path / "in", 2, QUICK) == 0
-    assert {row["student"]: row["own-half"] for row in rows(classroom.folder / "grades" / "own-summary.csv")} == {"ann": "2", "ben": "0"}
+    def graded():
+        assert grade_set(classroom, "own", tmp_path / "in", 2, QUICK) == 0
+        return {row["student"]: row["own-half"] for row in rows(classroom.folder / "grades" / "own-summary.csv")}
+
+    assert graded() == {"ann": "2", "ben": "0"}
+    capsys.readouterr()
+    # Ben hands in again. Only his is graded again, and what he gets changes everywhere.
+    path = tmp_path / "in" / "ben" / "own.ipynb"
+    path.write_text(path.read_text().replace("return 0", "return x / 2"))
+    assert graded() == {"ann": "2", "ben": "2"}
+    assert re.findall(r"(ann|ben): 2 of 2 points, (graded before|[\d.]+ s)", capsys.readouterr().out)[0] == ("ann", "graded before")
+    assert "2 of 4 points" in (classroom.folder / "feedback" / "ben" / "own" / "own.html").read_text()
 
 
 # The commands
