@@ -81,17 +81,21 @@ def read_submissions(classroom: Classroom, name: str) -> dict[str, Submission]:
 
 
 def finish(classroom: Classroom, name: str, column: str | None) -> None:
+    """Enter what was read of the essays, and write feedback and tables. ValueError if the submissions were not all graded."""
+    submissions, folder = read_submissions(classroom, name), classroom.folder / "verdicts" / name
+    waiting = [student for student in submissions if not (folder / f"{student}.json").exists()]
+    if waiting or not submissions:
+        raise ValueError(f"{len(waiting)} of {len(submissions)} submissions of {name} are to be graded first: run `grade {name}`")
+    verdicts = {student: grading.Verdict.from_json((folder / f"{student}.json").read_text("utf8")) for student in submissions}
     read = gradebook.enter_essays(classroom, name)
-    submissions = read_submissions(classroom, name)
-    verdicts = {student: grading.Verdict.from_json((classroom.folder / "verdicts" / name / f"{student}.json").read_text("utf8")) for student in submissions}
     if read:
         for student in submissions:
-            gradebook.feedback(classroom, name, student)
+            if gradebook.entered(classroom, name, student).exists():
+                gradebook.feedback(classroom, name, student)
     for path in gradebook.export(classroom, name, submissions, verdicts, column):
         print(path.relative_to(classroom.folder))
-    waiting = len(submissions) - read
-    if waiting:
-        print(f"{waiting} essays are to be read: enter points in grades/{name}-essays.csv, then `finish {name}`")
+    if unread := len(submissions) - read:
+        print(f"{unread} essays are to be read: enter points in grades/{name}-essays.csv, then `finish {name}`")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """A student's answers as a grader sees them: functions to call by name, wherever they run."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ class AnswerError(Exception):
     """The answer is missing, its code raised, it took too long, or it gave back what is no data."""
 
 
-class Answers:
+class Answers(ABC):
     """`answers.name` is a function to call, or a plain value; `transcript` lists what came back since `start`."""
 
     def __init__(self) -> None:
@@ -28,8 +29,9 @@ class Answers:
             raise AttributeError(name)
         return self._look_up(name)
 
+    @abstractmethod
     def _look_up(self, name: str) -> Any:
-        raise NotImplementedError
+        """What the student's notebook calls `name`, as parts get it (`_seen`). AnswerError where there is nothing."""
 
     def _seen(self, value: Any) -> Any:
         """What a part gets of a value: the value, noted, or a function whose results will be noted."""

@@ -52,13 +52,18 @@ def submitted(classroom: Classroom, name: str, student: str) -> Path:
     return classroom.folder / "submitted" / student / name / f"{name}.ipynb"
 
 
+def entered(classroom: Classroom, name: str, student: str) -> Path:
+    """The file that says, by the digest in it, which verdict is in the gradebook."""
+    return classroom.folder / "verdicts" / name / f"{student}.entered"
+
+
 def enter(classroom: Classroom, name: str, submission: Submission, verdict: Verdict) -> list[str]:
     """Enter one verdict into the gradebook, through nbgrader, and write its feedback page; returns what went wrong, if anything.
 
     A person's points and comments stay. A mark is written last, so that a run that is killed enters the verdict again.
     """
     student = submission.student
-    mark = classroom.folder / "verdicts" / name / f"{student}.entered"
+    mark = entered(classroom, name, student)
     if mark.exists() and mark.read_text("utf8") == verdict.digest:
         return []
     mark.unlink(missing_ok=True)
@@ -132,6 +137,9 @@ def enter_essays(classroom: Classroom, name: str) -> int:
     most, entered = classroom.problem_set(name).essay.points, 0
     given = read_points(classroom.folder / "grades" / f"{name}-essays.csv", most)
     with Gradebook(engine.database(classroom)) as book:
+        handed_in = {submission.student_id for submission in book.assignment_submissions(name)}
+        if unknown := set(given) - handed_in:
+            raise ValueError(f"{name}-essays.csv names students who handed nothing in: {', '.join(sorted(unknown))}")
         for student, (points, comment) in given.items():
             if points is not None:
                 grade = essay_grade(book, name, student)
@@ -157,11 +165,11 @@ def export(classroom: Classroom, name: str, submissions: dict[str, Submission], 
     """Write the grades of one set as tables: nbgrader's, Canvas's and Moodle's columns, a summary, and the essays to be read."""
     one, folder = classroom.problem_set(name), classroom.folder / "grades"
     people = {student: Submission(student, who.name) for student, who in classroom.roster.items()} | submissions
-    written, totals, canvas, moodle, summary, essays = [], {}, [], [], [], []
+    written, canvas, moodle, summary, essays = [], [], [], [], []
     given = read_points(folder / f"{name}-essays.csv", one.essay.points)
     with Gradebook(engine.database(classroom)) as book:
-        for student in submissions:
-            totals[student] = book.find_submission(name, student).score
+        # A notebook that nbgrader could not take has no entry: the run said so, and the others have theirs.
+        totals = {submission.student_id: submission.score for submission in book.assignment_submissions(name)}
         answers = {student: next((cell.source for cell in nbformat.read(submitted(classroom, name, student), 4).cells
                                   if grade_id(cell) == f"{name}-essay"), "") for student in submissions}
         plugin = CsvExportPlugin(log=engine.LOGGER)

@@ -21,7 +21,8 @@ from nbformat import NotebookNode
 from .answers import AnswerError
 from .classroom import Classroom, write
 from .exercises import is_check
-from .sandbox import Limits, SandboxAnswers
+from .remote import SandboxAnswers
+from .sandbox import Limits
 from .task import Case, Mistake, Outcome, ProblemSet, Result, Task
 
 HERE = Path(__file__).resolve().parent

@@ -18,9 +18,10 @@ import pytest
 from bs4 import BeautifulSoup
 from crowd import KINDS, crowd, packed
 
-from course import exercises, gradebook, grading, myst, release, sandbox, tasks
+from course import engine, exercises, gradebook, grading, myst, release, sandbox, tasks
 from course.__main__ import grade_set, main
 from course.classroom import Classroom, Student, read_roster
+from course.remote import SandboxAnswers
 from course.sandbox import Limits
 
 QUICK = Limits(cell=4.0, call=4.0)
@@ -131,8 +132,6 @@ def test_a_release_runs_by_itself_up_to_the_stubs(released, name, tmp_path):
 def test_nbgrader_knows_every_task_and_its_points(released, name):
     from nbgrader.api import Gradebook
 
-    from course import engine
-
     one = tasks.problem_set(name)
     with Gradebook(engine.database(released)) as book:
         cells = {cell.name: cell.max_score for cell in book.find_notebook(name, name).grade_cells}
@@ -154,7 +153,7 @@ def test_a_right_answer_earns_everything_through_the_sandbox(released, name, tmp
     students = Class(released, name, tmp_path / "none")
     answers = students.answers("a student")
     cells = [answers.get(exercises.grade_id(cell), cell.source) for cell in students.released.cells if cell.cell_type == "code" and not exercises.is_check(cell)]
-    through = sandbox.SandboxAnswers(cells, Limits(), sandbox.bubblewrap())
+    through = SandboxAnswers(cells, Limits(), sandbox.bubblewrap())
     for task in students.one.tasks:
         through.prepare(task.harness)
         result = task.grade(through, released.case(task, "a student"))
@@ -318,7 +317,9 @@ SET = ProblemSet("own", "My own set", "", "import math", [half], Essay("Why?", "
 '''
 
 
-def test_a_teachers_private_set_is_released_and_graded_like_the_books(tmp_path, capsys):
+@pytest.fixture
+def own(tmp_path):
+    """A class with a private set of one task, to which ann handed in a right answer and ben a wrong one: the class, and what came in."""
     classroom = Classroom.open(tmp_path / "class")
     private = classroom.folder / "private"
     private.mkdir()
@@ -334,18 +335,47 @@ def test_a_teachers_private_set_is_released_and_graded_like_the_books(tmp_path, 
         next(cell for cell in copy.cells if exercises.grade_id(cell) == "own-half").source = code
         (tmp_path / "in" / student).mkdir(parents=True)
         nbformat.write(copy, tmp_path / "in" / student / "own.ipynb")
+    return classroom, tmp_path / "in"
+
+
+def test_a_teachers_private_set_is_released_and_graded_like_the_books(own, capsys):
+    classroom, incoming = own
+
     def graded():
-        assert grade_set(classroom, "own", tmp_path / "in", 2, QUICK) == 0
+        assert grade_set(classroom, "own", incoming, 2, QUICK) == 0
         return {row["student"]: row["own-half"] for row in rows(classroom.folder / "grades" / "own-summary.csv")}
 
     assert graded() == {"ann": "2", "ben": "0"}
     capsys.readouterr()
     # Ben hands in again. Only his is graded again, and what he gets changes everywhere.
-    path = tmp_path / "in" / "ben" / "own.ipynb"
+    path = incoming / "ben" / "own.ipynb"
     path.write_text(path.read_text().replace("return 0", "return x / 2"))
     assert graded() == {"ann": "2", "ben": "2"}
     assert re.findall(r"(ann|ben): 2 of 2 points, (graded before|[\d.]+ s)", capsys.readouterr().out)[0] == ("ann", "graded before")
     assert "2 of 4 points" in (classroom.folder / "feedback" / "ben" / "own" / "own.html").read_text()
+
+
+def test_what_nbgrader_cannot_take_is_named_and_stops_nobody(own, monkeypatch, capsys):
+    classroom, incoming = own
+    run = engine.run
+
+    def fails_for_ben(converter, classroom, name, student="*", **settings):
+        if student == "ben":
+            raise RuntimeError("nbgrader: ben's notebook cannot be taken")
+        run(converter, classroom, name, student, **settings)
+
+    monkeypatch.setattr(engine, "run", fails_for_ben)
+    assert main(["--class", str(classroom.folder), "finish", "own"]) == 2 and "to be graded first" in capsys.readouterr().err
+    assert grade_set(classroom, "own", incoming, 2, QUICK) == 1
+    assert "look at it: nbgrader: ben's notebook cannot be taken" in capsys.readouterr().out
+    totals = {row["student"]: row["total"] for row in rows(classroom.folder / "grades" / "own-summary.csv")}
+    assert totals == {"ann": "2", "ben": ""} and not (classroom.folder / "feedback" / "ben").exists()
+    monkeypatch.setattr(engine, "run", run)
+    assert grade_set(classroom, "own", incoming, 2, QUICK) == 0
+    assert {row["student"]: row["total"] for row in rows(classroom.folder / "grades" / "own-summary.csv")} == {"ann": "2", "ben": "0"}
+    with (classroom.folder / "grades" / "own-essays.csv").open("a") as file:
+        file.write("eve,,,1,\n")
+    assert main(["--class", str(classroom.folder), "finish", "own"]) == 2 and "eve" in capsys.readouterr().err
 
 
 # The commands
