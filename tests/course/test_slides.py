@@ -8,7 +8,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import chrome
-from course import exercises, myst, slides
+from course import blocks, exercises, myst, slides
 
 PATHS = sorted(exercises.CHAPTERS.glob("*/*.ipynb"))
 NOTEBOOKS = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
@@ -140,7 +140,7 @@ def test_nothing_is_lost_when_text_and_code_are_cut(path):
             assert squeezed("".join(parts)) == squeezed(myst.plain(cell.source, path))
             heaps = list(slides.pages(parts))
             assert squeezed("".join(part for heap in heaps for part in heap)) == squeezed("".join(parts))
-            assert all(len(heap) == 1 or sum(map(slides.weight, heap)) <= slides.LINES + 4 for heap in heaps)
+            assert all(len(heap) == 1 or sum(map(slides.weight, heap)) <= blocks.LINES + 4 for heap in heaps)
 
 
 def test_the_index_lists_the_decks_there_are(tmp_path):
