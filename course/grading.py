@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 import nbformat
+import torch
 from nbformat import NotebookNode
 
 from .answers import AnswerError
@@ -56,11 +57,11 @@ class Verdict:
         return cls(**found | {"results": results})
 
 
-def fingerprint() -> str:
-    """SHA-256 over the course kit and the package: what a verdict depends on beside the submission."""
+def fingerprint(private: Path) -> str:
+    """SHA-256 over the course kit, the package and a teacher's own graders, if there are: what a verdict depends on beside the submission."""
     digest = hashlib.sha256()
-    for path in sorted([*HERE.rglob("*.py"), *(HERE.parent / "diffusion_core").rglob("*.py")]):
-        digest.update(path.relative_to(HERE.parent).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in [*sorted([*HERE.rglob("*.py"), *(HERE.parent / "diffusion_core").rglob("*.py")]), *sorted(private.glob("*.py"))]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -108,14 +109,12 @@ def books_answer(classroom: Classroom, one: ProblemSet, task: Task) -> Mistake:
     return Mistake("book", "This is right for the book's version of the task. Yours asks for something else: read the end of its statement again.", make)
 
 
-def work(classroom: Classroom, one: ProblemSet, student: str, path: Path, mark: str, target: Path, limits: Limits, bwrap: str | None) -> None:
+def work(classroom: Classroom, name: str, student: str, path: Path, mark: str, target: Path, limits: Limits, bwrap: str | None) -> None:
     """What the process of one submission does: grade it, write the verdict."""
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    import torch
-
     torch.set_num_threads(1)
-    write(target, grade(classroom, one, student, nbformat.read(path, 4), mark, limits, bwrap).to_json())
+    write(target, grade(classroom, classroom.problem_set(name), student, nbformat.read(path, 4), mark, limits, bwrap).to_json())
 
 
 def grade_all(classroom: Classroom, name: str, submissions: dict[str, Path], limits: Limits, bwrap: str | None, workers: int) -> Iterator[tuple[Verdict, bool]]:
@@ -123,7 +122,7 @@ def grade_all(classroom: Classroom, name: str, submissions: dict[str, Path], lim
 
     A grader that ends without a verdict, or takes longer than TOTAL, gives a verdict of no points that asks for a person.
     """
-    one, graders = classroom.problem_set(name), fingerprint()
+    one, graders = classroom.problem_set(name), fingerprint(classroom.folder / "private")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["course.grading", "course.tasks"])
     waiting, running = [], {}
@@ -139,7 +138,7 @@ def grade_all(classroom: Classroom, name: str, submissions: dict[str, Path], lim
         while waiting or running:
             while waiting and len(running) < workers:
                 student, path, mark, target = waiting.pop(0)
-                process = context.Process(target=in_process, args=(classroom, name, student, path, mark, target, limits, bwrap))
+                process = context.Process(target=work, args=(classroom, name, student, path, mark, target, limits, bwrap))
                 process.start()
                 running[process.sentinel] = (process, time.monotonic(), student, mark, target)
             wait(list(running), timeout=1.0)
@@ -157,15 +156,11 @@ def grade_all(classroom: Classroom, name: str, submissions: dict[str, Path], lim
             process.kill()
 
 
-def in_process(classroom: Classroom, name: str, *rest) -> None:
-    work(classroom, classroom.problem_set(name), *rest)
-
-
 def verdict_of(one: ProblemSet, student: str, mark: str, target: Path, otherwise: str) -> Verdict:
-    """The verdict that a grader wrote, or one that says why it did not."""
+    """The verdict that a grader wrote, or one that says why it did not, and does not keep the next run from trying again."""
     if target.exists() and (found := Verdict.from_json(target.read_text("utf8"))).digest == mark:
         return found
     why = f"it could not be graded, and a person has to look at it: {otherwise}"
-    verdict = Verdict(student, mark, {task.name: unanswered(task, why) for task in one.tasks}, attention=[why])
+    verdict = Verdict(student, f"{mark}, not graded", {task.name: unanswered(task, why) for task in one.tasks}, attention=[why])
     write(target, verdict.to_json())
     return verdict

@@ -293,7 +293,10 @@ def test_a_grader_that_dies_or_hangs_asks_for_a_person_and_stops_nobody(graded, 
     target = tmp_path / "x.json"
     verdict = grading.verdict_of(one, "7", "mark", target, "its grader ended (code -9)")
     assert verdict.points == 0 and "code -9" in verdict.attention[0] and grading.Verdict.from_json(target.read_text()) == verdict
-    assert grading.verdict_of(one, "7", "mark", target, "other") == verdict        # what is on disk counts
+    assert verdict.digest != "mark"                                                # so that the next run tries again
+    done = grading.Verdict("7", "mark", {})
+    target.write_text(done.to_json())
+    assert grading.verdict_of(one, "7", "mark", target, "other") == done            # a verdict that was written counts, however its process ended
 
 
 def test_a_changed_submission_or_grader_is_graded_again_and_no_other():
@@ -353,6 +356,16 @@ def test_a_teachers_private_set_is_released_and_graded_like_the_books(own, capsy
     assert graded() == {"ann": "2", "ben": "2"}
     assert re.findall(r"(ann|ben): 2 of 2 points, (graded before|[\d.]+ s)", capsys.readouterr().out)[0] == ("ann", "graded before")
     assert "2 of 4 points" in (classroom.folder / "feedback" / "ben" / "own" / "own.html").read_text()
+
+
+def test_a_mended_grader_grades_again(own, capsys):
+    classroom, incoming = own
+    grade_set(classroom, "own", incoming, 2, QUICK)
+    path = classroom.folder / "private" / "own.py"
+    path.write_text(path.read_text().replace("number(answers.half(x)), x / 2", "number(answers.half(x)), 0"))
+    capsys.readouterr()
+    assert grade_set(classroom, "own", incoming, 2, QUICK) == 0 and "graded before" not in capsys.readouterr().out
+    assert {row["student"]: row["own-half"] for row in rows(classroom.folder / "grades" / "own-summary.csv")} == {"ann": "0", "ben": "2"}
 
 
 def test_what_nbgrader_cannot_take_is_named_and_stops_nobody(own, monkeypatch, capsys):
