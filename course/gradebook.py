@@ -7,6 +7,7 @@ execution is replaced: a check cell shows what the sandboxed grader found, and n
 import csv
 import io
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -24,6 +25,7 @@ from .classroom import Classroom, harmless, write
 from .collect import Submission
 from .exercises import grade_id, is_check
 from .grading import Verdict
+from .task import ProblemSet
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -138,8 +140,8 @@ def enter_essays(classroom: Classroom, name: str) -> int:
     given = read_points(classroom.folder / "grades" / f"{name}-essays.csv", most)
     with Gradebook(engine.database(classroom)) as book:
         handed_in = {submission.student_id for submission in book.assignment_submissions(name)}
-        if unknown := set(given) - handed_in:
-            raise ValueError(f"{name}-essays.csv names students who handed nothing in: {', '.join(sorted(unknown))}")
+        if unknown := {student for student, what in given.items() if what != (None, "")} - handed_in:
+            raise ValueError(f"{name}-essays.csv has points or comments for students who are not in the gradebook: {', '.join(sorted(unknown))}")
         for student, (points, comment) in given.items():
             if points is not None:
                 grade = essay_grade(book, name, student)
@@ -161,40 +163,83 @@ def table(path: Path, head: list[str], rows: list[list]) -> Path:
     return path
 
 
-def export(classroom: Classroom, name: str, submissions: dict[str, Submission], verdicts: dict[str, Verdict], column: str | None = None) -> list[Path]:
-    """Write the grades of one set as tables: nbgrader's, Canvas's and Moodle's columns, a summary, and the essays to be read."""
-    one, folder = classroom.problem_set(name), classroom.folder / "grades"
-    people = {student: Submission(student, who.name) for student, who in classroom.roster.items()} | submissions
-    written, canvas, moodle, summary, essays = [], [], [], [], []
-    given = read_points(folder / f"{name}-essays.csv", one.essay.points)
+@dataclass(frozen=True)
+class Line:
+    """One student in the tables; numbers as they are printed, "" where there is none."""
+
+    student: str
+    name: str
+    email: str
+    total: str = ""
+    essay: str = ""
+    comment: str = ""
+    answer: str = ""
+    notes: str = ""
+    verdict: Verdict | None = None              # None: nothing was handed in
+
+
+def shown(points: float | None) -> str:
+    return "" if points is None else f"{points:g}"
+
+
+def lines(classroom: Classroom, name: str, submissions: dict[str, Submission], verdicts: dict[str, Verdict]) -> list[Line]:
+    """A line for everybody who is on the roster or handed something in."""
     with Gradebook(engine.database(classroom)) as book:
         # A notebook that nbgrader could not take has no entry: the run said so, and the others have theirs.
         totals = {submission.student_id: submission.score for submission in book.assignment_submissions(name)}
-        answers = {student: next((cell.source for cell in nbformat.read(submitted(classroom, name, student), 4).cells
-                                  if grade_id(cell) == f"{name}-essay"), "") for student in submissions}
-        plugin = CsvExportPlugin(log=engine.LOGGER)
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{name}-nbgrader.draft"
-        plugin.to, plugin.assignment = str(draft), [name]
-        plugin.export(book)
-        written.append(draft.replace(folder / f"{name}-nbgrader.csv"))
-    for student, who in people.items():
-        known = classroom.roster.get(student)
-        full, email = harmless(known.name if known else who.name), known.email if known else ""
-        total = f"{totals[student]:g}" if student in totals else ""
-        canvas.append([full, student, "", email, "", total])
-        moodle.append([f"Participant {student}", full, email, total, one.points, f"{total} of {one.points} points. Details: {name}.html" if total else ""])
-        if student not in verdicts:
-            summary.append([student, full, *[""] * (len(one.tasks) + 2), "nothing was handed in", "", ""])
+    given = read_points(classroom.folder / "grades" / f"{name}-essays.csv", classroom.problem_set(name).essay.points)
+    found = []
+    for student in {**classroom.roster, **submissions}:
+        known, handed = classroom.roster.get(student), submissions.get(student)
+        who = harmless(known.name if known else handed.name), known.email if known else ""
+        if handed is None:
+            found.append(Line(student, *who))
             continue
-        verdict, read = verdicts[student], given.get(student, (None, ""))
-        notes = "; ".join([*who.notes, *verdict.notes])
-        summary.append([student, full, *(verdict.results[task.name].points for task in one.tasks), "" if read[0] is None else f"{read[0]:g}", total,
-                        harmless(notes), harmless("; ".join(verdict.attention)), f"{verdict.seconds:.1f}"])
-        essays.append([student, full, harmless(answers[student]), "" if read[0] is None else f"{read[0]:g}", read[1]])
-    written.append(table(folder / f"{name}-canvas.csv", ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", column or one.title],
-                         [["    Points Possible", "", "", "", "", one.points], *canvas]))
-    written.append(table(folder / f"{name}-moodle.csv", ["Identifier", "Full name", "Email address", "Grade", "Maximum Grade", "Feedback comments"], moodle))
-    written.append(table(folder / f"{name}-summary.csv", ["student", "name", *(task.name for task in one.tasks), "essay", "total", "notes", "attention", "seconds"], summary))
-    written.append(table(folder / f"{name}-essays.csv", ["student", "name", "answer", "points", "comment"], essays))
-    return written
+        points, comment = given.get(student, (None, ""))
+        notes = harmless("; ".join([*handed.notes, *verdicts[student].notes]))
+        found.append(Line(student, *who, shown(totals.get(student)), shown(points), comment, harmless(essay(classroom, name, student)), notes, verdicts[student]))
+    return found
+
+
+def essay(classroom: Classroom, name: str, student: str) -> str:
+    """What the student wrote."""
+    cells = nbformat.read(submitted(classroom, name, student), 4).cells
+    return next(cell.source for cell in cells if grade_id(cell) == f"{name}-essay")
+
+
+def export(classroom: Classroom, name: str, submissions: dict[str, Submission], verdicts: dict[str, Verdict], column: str | None = None) -> list[Path]:
+    """Write the grades of one set as tables: nbgrader's, Canvas's and Moodle's columns, a summary, and the essays to be read."""
+    one, people = classroom.problem_set(name), lines(classroom, name, submissions, verdicts)
+    handed = [line for line in people if line.verdict]
+    path = lambda kind: classroom.folder / "grades" / f"{name}-{kind}.csv"
+    most = ["    Points Possible", "", "", "", "", one.points]
+    return [
+        nbgraders(classroom, name, path("nbgrader")),
+        table(path("canvas"), ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", column or one.title],
+              [most, *([line.name, line.student, "", line.email, "", line.total] for line in people)]),
+        table(path("moodle"), ["Identifier", "Full name", "Email address", "Grade", "Maximum Grade", "Feedback comments"],
+              [[f"Participant {line.student}", line.name, line.email, line.total, one.points,
+                f"{line.total} of {one.points} points. Details: {name}.html" if line.total else ""] for line in people]),
+        table(path("summary"), ["student", "name", *(task.name for task in one.tasks), "essay", "total", "notes", "attention", "seconds"],
+              [summary(one, line) for line in people]),
+        table(path("essays"), ["student", "name", "answer", "points", "comment"],
+              [[line.student, line.name, line.answer, line.essay, line.comment] for line in handed]),
+    ]
+
+
+def summary(one: ProblemSet, line: Line) -> list:
+    if line.verdict is None:
+        return [line.student, line.name, *[""] * (len(one.tasks) + 2), "nothing was handed in", "", ""]
+    points = [line.verdict.results[task.name].points for task in one.tasks]
+    return [line.student, line.name, *points, line.essay, line.total, line.notes, harmless("; ".join(line.verdict.attention)), f"{line.verdict.seconds:.1f}"]
+
+
+def nbgraders(classroom: Classroom, name: str, path: Path) -> Path:
+    """nbgrader's own table, written whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    plugin = CsvExportPlugin(log=engine.LOGGER)
+    plugin.to, plugin.assignment = str(draft), [name]
+    with Gradebook(engine.database(classroom)) as book:
+        plugin.export(book)
+    return draft.replace(path)

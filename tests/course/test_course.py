@@ -383,6 +383,7 @@ def test_what_nbgrader_cannot_take_is_named_and_stops_nobody(own, monkeypatch, c
     assert "look at it: nbgrader: ben's notebook cannot be taken" in capsys.readouterr().out
     totals = {row["student"]: row["total"] for row in rows(classroom.folder / "grades" / "own-summary.csv")}
     assert totals == {"ann": "2", "ben": ""} and not (classroom.folder / "feedback" / "ben").exists()
+    assert grade_set(classroom, "own", incoming, 2, QUICK) == 1          # and again: the table of essays is there now
     monkeypatch.setattr(engine, "run", run)
     assert grade_set(classroom, "own", incoming, 2, QUICK) == 0
     assert {row["student"]: row["total"] for row in rows(classroom.folder / "grades" / "own-summary.csv")} == {"ann": "2", "ben": "0"}
